@@ -327,14 +327,14 @@ def test_positive_random_features_are_unbiased_with_the_stated_error(rng):
 
 def test_positive_random_features_approximate_softmax_attention(rng):
     n, d = 50, 4
-    Q, K, V = 0.5 * rng.normal(size=(3, n, d))
+    Q, K, V = 0.4 * rng.normal(size=(3, n, d))  # the error grows with their size
     expected = softmax(Q @ K.T / math.sqrt(d), axis=1) @ V
     errors = []
     for m in (100, 10_000):
         w = rng.standard_normal((m, d))
         phi_Q, phi_K = (claims.positive_features(x / d**0.25, w) for x in (Q, K))
         errors.append(abs(claims.linear_attention(phi_Q, phi_K, V) - expected).max())
-    assert errors[1] < 0.1
+    assert errors[1] < 0.01
     assert errors[1] < errors[0] / 3
 
 

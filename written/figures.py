@@ -19,7 +19,7 @@ SIZE = (6.3, 2.3)  # inches; the text is 6.4 in wide
 BOUND = {"color": "black", "lw": 1.1}
 LOOSE = {"color": "black", "lw": 1.0, "ls": "--"}
 MEASURED = {"color": "tab:blue", "ls": "none", "marker": "o", "ms": 4}
-OTHER = {"color": "tab:orange", "ls": "none", "marker": "s", "ms": 4}
+OTHER = {"color": "tab:orange", "ls": "none", "marker": "s", "ms": 6, "mfc": "none"}
 
 
 def multiplications(function, *arrays):
@@ -241,7 +241,7 @@ def main(folder: Path) -> None:
     for name, draw in FIGURES.items():
         figure = draw(np.random.default_rng(413))
         figure.tight_layout()
-        figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
+        figure.savefig(folder / f"{name}.pdf", dpi=200, metadata={"CreationDate": None})
         plt.close(figure)
 
 
