@@ -1,0 +1,204 @@
+"""Times the layers of a4-gnn.ipynb against other implementations, and by size of the graph.
+
+Run with ``python tests/benchmarks/bench_gnn.py``. The models of a comparison take turns in one
+process, so that a busy machine slows them alike; ratios are medians over the rounds.
+"""
+
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy, dropout, elu, leaky_relu
+from torch_geometric.nn import GATConv, GCNConv
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests"))
+from conftest import load_definitions  # noqa: E402
+
+gnn = load_definitions(ROOT / "a4-gnn.ipynb")
+CPU = torch.device("cpu")
+SIZES = [10**3, 10**4, 10**5, 10**6]
+
+
+class PygGCN(nn.Module):
+    """Two GCNConv as in PyTorch Geometric's example, with the normalisation cached."""
+
+    def __init__(self, nfeat, n_classes):
+        super().__init__()
+        self.layer1 = GCNConv(nfeat, 16, cached=True)
+        self.layer2 = GCNConv(16, n_classes, cached=True)
+
+    def forward(self, x, edge_index):
+        hidden = dropout(self.layer1(x, edge_index).relu(), 0.5, self.training)
+        return self.layer2(hidden, edge_index)
+
+
+class PygGAT(nn.Module):
+    """Two GATConv as in PyTorch Geometric's example."""
+
+    def __init__(self, nfeat, n_classes):
+        super().__init__()
+        self.layer1 = GATConv(nfeat, 8, heads=8, dropout=0.6)
+        self.layer2 = GATConv(64, n_classes, concat=False, dropout=0.6)
+
+    def forward(self, x, edge_index):
+        hidden = elu(self.layer1(dropout(x, 0.6, self.training), edge_index))
+        return self.layer2(dropout(hidden, 0.6, self.training), edge_index)
+
+
+class DenseGAT(gnn.GAT):
+    """The same parameters with scores for all pairs of nodes, [N, N, heads]."""
+
+    def layer(self, layer, h, adj):
+        s = (h @ layer.weight).view(len(h), layer.n_heads, -1)
+        left, right = torch.einsum("nhc,khc->knh", s, layer.attention)
+        scores = leaky_relu(left[:, None] + right[None], layer.alpha)
+        scores = scores.masked_fill(adj[:, :, None] == 0, -torch.inf)
+        weights = dropout(scores.softmax(dim=1), layer.dropout, self.training)
+        out = torch.einsum("ijh,jhc->ihc", weights, s)
+        return (out.flatten(1) if layer.is_concat else out.mean(1)) + layer.bias
+
+    def forward(self, x, adj):
+        hidden = elu(self.layer(self.layer1, dropout(x, self.dropout, self.training), adj))
+        return self.layer(self.layer2, dropout(hidden, self.dropout, self.training), adj)
+
+
+def train_step(model, x, adj, y, index):
+    """A function that makes one training step with Adam."""
+    optimiser = torch.optim.Adam(model.parameters(), lr=0.005, weight_decay=5e-4)
+
+    def step():
+        optimiser.zero_grad()
+        cross_entropy(model(x, adj)[index], y[index]).backward()
+        optimiser.step()
+
+    return step
+
+
+def our_step(model, x, adj, y, index):
+    """One step of the notebook's own training loop."""
+    steps = gnn.training_steps(model, x, adj, y, index, 0.005, 5e-4)
+    return lambda: next(steps)
+
+
+def seconds(step, repeats):
+    """Mean time of a step."""
+    start = time.perf_counter()
+    for _ in range(repeats):
+        step()
+    return (time.perf_counter() - start) / repeats
+
+
+def cora_inputs():
+    """Sparse and dense features and Ã, edge list, labels and public training nodes."""
+    cora = gnn.parse_cora(gnn.read_archive(ROOT / "data" / "cora.tgz"))
+    plain = gnn.undirected_adjacency(cora.cites, len(cora.papers))
+    adj = gnn.to_torch(gnn.normalise_adjacency(plain), CPU)
+    x = gnn.to_torch(gnn.normalise_rows(cora.words), CPU)
+    edges = torch.from_numpy(np.stack(plain.nonzero())).long()
+    return x, adj, edges, torch.from_numpy(cora.labels), gnn.public_split()["train"]
+
+
+def compare(title, steps, rounds=9):
+    """Times the steps in turns; prints medians and ratios to the first."""
+    repeats = {name: 1 if "dense" in name else 20 for name in steps}
+    times = {name: [] for name in steps}
+    for step in steps.values():
+        step()
+    for _ in range(rounds):
+        for name, step in steps.items():
+            times[name].append(seconds(step, repeats[name]))
+    ours = times[next(iter(steps))]
+    print(
+        f"\n{title}: training step on Cora, {torch.get_num_threads()} threads, {rounds} rounds"
+    )
+    for name, values in times.items():
+        ratio = median(a / b for a, b in zip(values, ours, strict=True))
+        print(f"  {name:24s} {1e3 * median(values):9.2f} ms   {ratio:7.1f} x ours")
+
+
+def compare_on_cora():
+    """Both models against PyTorch Geometric and the dense definition."""
+    torch.manual_seed(0)
+    x, adj, edges, y, index = cora_inputs()
+    dense_x, dense_adj = x.to_dense(), adj.to_dense()
+    compare(
+        "GCN, 16 hidden units",
+        {
+            "this notebook": our_step(gnn.GCN(1433, 16, 7, 0.5), x, adj, y, index),
+            "PyG GCNConv, cached": train_step(PygGCN(1433, 7), dense_x, edges, y, index),
+            "dense definition": train_step(
+                gnn.GCN(1433, 16, 7, 0.5), dense_x, dense_adj, y, index
+            ),
+        },
+    )
+    compare(
+        "GAT, 8 heads of 8",
+        {
+            "this notebook": our_step(gnn.GAT(1433, 64, 7, 8, 0.6, 0.2), x, adj, y, index),
+            "PyG GATConv": train_step(PygGAT(1433, 7), dense_x, edges, y, index),
+            "dense definition": train_step(
+                DenseGAT(1433, 64, 7, 8, 0.6, 0.2), dense_x, dense_adj, y, index
+            ),
+        },
+        rounds=5,
+    )
+
+
+def one_size(kind, n):
+    """Prints step time in s and peak memory in MB on a random graph of n nodes (degree 10)."""
+    torch.manual_seed(0)
+    ends = torch.randint(n, (2, 5 * n))
+    loops = torch.arange(n).expand(2, n)
+    index = torch.cat([ends, ends.flip(0), loops], dim=1)
+    weights = torch.full((index.shape[1],), 1 / 11)
+    adj = torch.sparse_coo_tensor(index, weights, (n, n), check_invariants=True)
+    adj = adj.coalesce().to_sparse_csr()
+    del ends, loops, index
+    x, y = torch.randn(n, 32), torch.randint(8, (n,))
+    model = gnn.GCN(32, 16, 8, 0.5) if kind == "GCN" else gnn.GAT(32, 16, 8, 4, 0.5, 0.2)
+    step = our_step(model, x, adj, y, torch.arange(n))
+    step()
+    repeats = max(1, min(50, 10**6 // n))
+    value = median(seconds(step, repeats) for _ in range(3))
+    print(value, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def cora_memory():
+    """Prints the peak memory in MB of twenty epochs of the 8x8 GAT on Cora."""
+    x, adj, _, y, index = cora_inputs()
+    step = our_step(gnn.GAT(1433, 64, 7, 8, 0.6, 0.2), x, adj, y, index)
+    seconds(step, 20)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def alone(call):
+    """Runs a call of this file in a fresh process, so that peak memory is its own."""
+    command = [sys.executable, "-c", f"import bench_gnn; bench_gnn.{call}"]
+    done = subprocess.run(
+        command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+    )
+    return [float(value) for value in done.stdout.split()]
+
+
+def scale():
+    """How time and memory grow with the graph, with a fitted exponent."""
+    for kind in ("GCN", "GAT"):
+        print(f"\n{kind}: random graphs, average degree 10")
+        times, memory = zip(*(alone(f"one_size({kind!r}, {n})") for n in SIZES), strict=True)
+        for n, t, m in zip(SIZES, times, memory, strict=True):
+            print(f"  {n:>9,} nodes {1e3 * t:10.2f} ms a step {m:8.0f} MB peak")
+        slope = np.polyfit(np.log(SIZES[1:]), np.log(times[1:]), 1)[0]
+        print(f"  time grows as nodes^{slope:.2f} from {SIZES[1]:,} nodes on")
+
+
+if __name__ == "__main__":
+    compare_on_cora()
+    print(f"\nGAT on Cora: {alone('cora_memory()')[0]:.0f} MB peak, libraries included")
+    scale()
