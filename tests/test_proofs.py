@@ -20,8 +20,7 @@ INF = math.inf
 ROUNDING = 1e-12
 TEXT = "".join(
     path.read_text(encoding="utf-8")
-    for path in sorted((ROOT / "written" / "sections").glob("*.tex"))
-    if path != claims.CONSTANTS_FILE
+    for path in sorted((ROOT / "written" / "sections").glob("q[12]-*.tex"))
 )
 
 
