@@ -1,0 +1,325 @@
+"""Lifts listings, logs, figures, tables and answers out of the executed notebooks.
+
+Usage: python written/lift.py NOTEBOOKS OUTPUT   writes OUTPUT/*.tex and OUTPUT/*.pdf
+       python written/lift.py --readme           refreshes the results table of README.md
+
+NOTEBOOKS is the folder that holds a4-gnn.ipynb and a4-unet.ipynb, both executed. The report
+includes what lands in OUTPUT, so that nothing in it is typed twice.
+"""
+
+import base64
+import hashlib
+import re
+import sys
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+from pygments import highlight
+from pygments.formatters import LatexFormatter
+from pygments.lexers import PythonLexer
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = ("a4-gnn.ipynb", "a4-unet.ipynb")
+LISTINGS = ("GraphConvolution", "GCN", "GraphAttentionLayer", "GAT", "Down", "Up", "UNet")
+MARKER = re.compile(r"\s*# (>>>|<<<) answer ([\d.]+)$")
+
+
+def tags(cell: NotebookNode) -> list[str]:
+    """Tags of a cell; cells without any have none."""
+    return cell.metadata.get("tags", [])
+
+
+def tagged(cells: list[NotebookNode], tag: str) -> NotebookNode | None:
+    """The one cell with this tag, or None.
+
+    Raises:
+        ValueError: if several cells carry it.
+    """
+    found = [cell for cell in cells if tag in tags(cell)]
+    if len(found) > 1:
+        raise ValueError(f"{len(found)} cells carry the tag '{tag}', expected at most one")
+    return found[0] if found else None
+
+
+def stdout(cell: NotebookNode) -> str:
+    """All that a cell printed."""
+    return "".join(
+        output.text
+        for output in cell.get("outputs", [])
+        if output.output_type == "stream" and output.name == "stdout"
+    )
+
+
+def results(cells: list[NotebookNode]) -> list[dict[str, str]]:
+    """The RESULT lines of a notebook, one dictionary for each line, in order."""
+    lines = "\n".join(stdout(cell) for cell in cells).splitlines()
+    return [
+        dict(pair.split("=", 1) for pair in line.split()[1:])
+        for line in lines
+        if line.startswith("RESULT ")
+    ]
+
+
+# --- listings --------------------------------------------------------------------------------
+
+
+def listing(cells: list[NotebookNode], name: str) -> str:
+    """Source of the cell that defines a class.
+
+    Raises:
+        ValueError: if not exactly one ``definitions`` cell defines it.
+    """
+    found = [
+        cell.source
+        for cell in cells
+        if "definitions" in tags(cell) and re.search(rf"^class {name}\b", cell.source, re.M)
+    ]
+    if len(found) != 1:
+        raise ValueError(f"class {name} is defined in {len(found)} cells, expected one")
+    return found[0]
+
+
+def answer_lines(source: str) -> list[int]:
+    """Numbers, from 1, of the lines between the answer markers, blank lines left out.
+
+    Raises:
+        ValueError: if the markers do not pair up.
+    """
+    inside: str | None = None
+    numbers = []
+    for number, line in enumerate(source.splitlines(), start=1):
+        if match := MARKER.match(line):
+            opens, question = match[1] == ">>>", match[2]
+            if opens == (inside is not None) or (not opens and inside != question):
+                raise ValueError(f"line {number}: unbalanced answer marker '{line.strip()}'")
+            inside = question if opens else None
+        elif inside and line.strip():
+            numbers.append(number)
+    if inside:
+        raise ValueError(f"answer {inside} is never closed")
+    return numbers
+
+
+def latex_listing(source: str) -> str:
+    """A listing with line numbers, the answer lines on a coloured ground."""
+    lines = ",".join(map(str, answer_lines(source)))
+    formatter = LatexFormatter(
+        verboptions=f"numbers=left,breaklines,highlightlines={{{lines}}}"
+    )
+    return highlight(source, PythonLexer(), formatter)
+
+
+# --- logs, figures, answers ------------------------------------------------------------------
+
+
+def last_epochs(log: str, count: int = 10) -> list[str]:
+    """The log's last ``count`` epoch lines and all that was printed after them.
+
+    Raises:
+        ValueError: if fewer epochs were logged.
+    """
+    lines = [line for line in log.splitlines() if not line.startswith("RESULT ")]
+    epochs = [i for i, line in enumerate(lines) if re.match(r"\s*epoch\b", line, re.I)]
+    if len(epochs) < count:
+        raise ValueError(f"{len(epochs)} epochs logged, expected at least {count}")
+    return [line for line in lines[epochs[-count] :] if line.strip()]
+
+
+def latex_log(lines: list[str]) -> str:
+    """Lines of a log as they were printed."""
+    return "\\begin{Verbatim}\n" + "\n".join(lines) + "\n\\end{Verbatim}\n"
+
+
+def figure(cell: NotebookNode) -> bytes | None:
+    """A cell's figure as PDF; None where the notebook had nothing to draw."""
+    for output in cell.outputs:
+        if "application/pdf" in output.get("data", {}):
+            return base64.b64decode(output.data["application/pdf"])
+    return None
+
+
+def markdown(cell: NotebookNode) -> str:
+    """The Markdown that a cell displayed."""
+    return "\n\n".join(
+        output.data["text/markdown"]
+        for output in cell.outputs
+        if "text/markdown" in output.get("data", {})
+    )
+
+
+SPECIAL = {c: "\\" + c for c in "&%#_{}"} | {
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "\\": r"\textbackslash{}",
+    "≤": r"$\leq$",  # the text font lacks it
+}
+
+
+def escape(text: str) -> str:
+    """Plain text with the characters that LaTeX would read as commands made harmless."""
+    return "".join(SPECIAL.get(c, c) for c in text)
+
+
+def latex_paragraph(text: str) -> str:
+    """One paragraph of Markdown (bold, emphasis, code, $mathematics$) as LaTeX."""
+    pieces = re.split(r"(\$[^$]+\$|`[^`]+`)", text)
+    for i, piece in enumerate(pieces):
+        if piece.startswith("`"):
+            pieces[i] = rf"\texttt{{{escape(piece.strip('`'))}}}"
+        elif not piece.startswith("$"):
+            piece = re.sub(r"\*\*(.+?)\*\*", r"\\textbf{\1}", escape(piece).replace("$", r"\$"))
+            pieces[i] = re.sub(r"\*(.+?)\*", r"\\emph{\1}", piece)
+    return "".join(pieces)
+
+
+def sentences(text: str) -> int:
+    """Number of sentences: full stops, question and exclamation marks that end a word."""
+    return len(re.findall(r"[.!?](?=\s|$)", text.strip()))
+
+
+# --- tables ----------------------------------------------------------------------------------
+
+Table = tuple[list[str], list[list[str]]]  # header and rows, in Markdown
+PROTOCOLS = {
+    ("random140", "100"): "random split, 100 epochs",
+    ("random140", "200"): "random split, 200 epochs",
+    ("public", "200"): "public split, ≤ 200 epochs",
+    ("public", "1000"): "public split, ≤ 1000 epochs",
+}
+METRICS = {
+    "miou": "mIoU",
+    "boundary_iou": "boundary IoU",
+    "dice": "Dice",
+    "pixel_accuracy": "pixel accuracy",
+    "a2_iou": "A2's IoU",
+}
+
+
+def gnn_table(results: list[dict[str, str]]) -> Table:
+    """Test accuracy by model and protocol, and differences paired by seed, in per cent."""
+    seeds = {line["seeds"] for line in results if "seeds" in line}
+    kinds = {
+        "model": "{test_accuracy:.1f} ± {std:.1f}",
+        "pair": "{difference:+.1f} [{ci_low:+.1f}, {ci_high:+.1f}]",
+    }
+    rows: dict[str, dict[str, str]] = {}  # name -> protocol -> cell
+    for kind, form in kinds.items():
+        for line in results:
+            if kind in line and "seeds" in line:
+                measured = {k: 100 * float(v) for k, v in line.items() if "." in v}
+                protocol = PROTOCOLS[line["split"], line["epochs"]]
+                name = line[kind].replace("-", " − ")
+                rows.setdefault(name, {})[protocol] = form.format(**measured)
+    header = [f"{'/'.join(seeds)} seeds, %", *PROTOCOLS.values()]
+    return header, [
+        [name, *(row.get(p, "–") for p in header[1:])] for name, row in rows.items()
+    ]
+
+
+def unet_table(results: list[dict[str, str]]) -> Table:
+    """Test metrics by data set and variant of the network, baselines included."""
+    seeds = {line["seeds"] for line in results if "seeds" in line}
+    names = {"skip=True": "with skips", "skip=False": "without skips"}
+    rows = []
+    for line in results:
+        if "dataset" in line and "miou" in line:
+            kind = next(f"{k}={line[k]}" for k in ("skip", "control", "baseline") if k in line)
+            values = [f"{float(line[key]):.3f}" if key in line else "–" for key in METRICS]
+            if "miou_std" in line:
+                values[0] += f" ± {float(line['miou_std']):.3f}"
+            rows.append([line["dataset"], names.get(kind, kind.split("=")[1]), *values])
+    return ["data", f"{'/'.join(seeds)} seeds", *METRICS.values()], rows
+
+
+def markdown_table(table: Table) -> str:
+    """A table in GitHub's Markdown."""
+    header, rows = table
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def latex_table(table: Table) -> str:
+    """A table between booktabs rules; a comma in the header breaks the line."""
+    header, rows = table
+    heads = [r"\shortstack[l]{" + escape(cell).replace(", ", r" \\") + "}" for cell in header]
+    lines = [" & ".join(cells) + r" \\" for cells in (heads, *(map(escape, r) for r in rows))]
+    return "\n".join(
+        [
+            rf"\begin{{tabular}}{{@{{}}{'l' * len(header)}@{{}}}}",
+            r"\toprule",
+            lines[0],
+            r"\midrule",
+            *lines[1:],
+            r"\bottomrule",
+            r"\end{tabular}",
+            "",
+        ]
+    )
+
+
+# --- what the report and the README take -----------------------------------------------------
+
+
+def digest(folder: Path) -> str:
+    """SHA-256 of all that the report is built from: the notebooks and the folder written/."""
+    written = ROOT / "written"
+    sources = [p for pattern in ("*.py", "*.bib", "**/*.tex") for p in written.glob(pattern)]
+    sha = hashlib.sha256()
+    for path in [*(folder / name for name in NOTEBOOKS), *sorted(sources)]:
+        sha.update(path.name.encode() + path.read_bytes())
+    return sha.hexdigest()
+
+
+def lift(folder: Path, output: Path) -> None:
+    """Write to ``output`` all that the report includes from the notebooks in ``folder``."""
+    gnn, unet = (nbformat.read(folder / name, as_version=4).cells for name in NOTEBOOKS)
+    parts = {
+        "pygments": LatexFormatter().get_style_defs(),
+        "digest": rf"\newcommand{{\sourcedigest}}{{{digest(folder)}}}",
+        "table-gnn": latex_table(gnn_table(results(gnn))),
+        "table-unet": latex_table(unet_table(results(unet))),
+        "answer-3.6": latex_paragraph(markdown(tagged(gnn, "answer-3.6"))),
+        "answer-4.2": latex_paragraph(markdown(tagged(unet, "answer-4.2"))),
+    }
+    for name in LISTINGS:
+        parts[f"listing-{name}"] = latex_listing(listing([*gnn, *unet], name))
+    for name in ("log-gcn", "log-gat"):
+        parts[name] = latex_log(last_epochs(stdout(tagged(gnn, name))))
+    output.mkdir(parents=True, exist_ok=True)
+    for name, text in parts.items():
+        (output / f"{name}.tex").write_text(text, encoding="utf-8")
+    for cell in [*gnn, *unet]:
+        for tag in tags(cell):
+            if tag.startswith("figure-") and (content := figure(cell)):
+                (output / f"{tag}.pdf").write_bytes(content)
+
+
+def refresh_readme(readme: str, folder: Path) -> str:
+    """The README with the results between its two markers replaced by the notebooks' own."""
+    gnn, unet = (results(nbformat.read(folder / n, as_version=4).cells) for n in NOTEBOOKS)
+    tables = "\n\n".join(
+        [
+            "Cora: mean ± standard deviation (seeds), the same splits for every model; the "
+            "last row is the difference paired by seed, with its 95 % confidence interval.",
+            markdown_table(gnn_table(gnn)).strip(),
+            "U-Net: mean ± standard deviation (seeds) on the test images.",
+            markdown_table(unet_table(unet)).strip(),
+        ]
+    )
+    return re.sub(
+        r"(<!-- results.*?-->\n).*(<!-- /results -->)",
+        lambda match: f"{match[1]}\n{tables}\n\n{match[2]}",
+        readme,
+        flags=re.S,
+    )
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["--readme"]:
+        path = ROOT / "README.md"
+        path.write_text(refresh_readme(path.read_text("utf-8"), ROOT), encoding="utf-8")
+    elif len(sys.argv) == 3:
+        lift(Path(sys.argv[1]), Path(sys.argv[2]))
+    else:
+        sys.exit(__doc__)
