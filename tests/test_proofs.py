@@ -553,12 +553,19 @@ def test_max_pool_returns_the_mean_where_the_query_is_zero():
             assert claims.max_pool_layer(k, beta, INF)(x)[k] == pytest.approx(1 / (2 * k + 1))
 
 
-def zero_query_error(layer, i, n, x_i=0.0):
-    """The largest error at position i on the three inputs of the proposition, s = 1."""
+def zero_query_error(layer, i, n, zero=0.0):
+    """The largest error at position i on the three inputs of the proposition, s = 1.
+
+    Args:
+        layer: a `claims.RelativeAttention`.
+        i: the position, counted from 0.
+        n: length of the inputs.
+        zero: what stands in the place of every 0.
+    """
     errors = []
     for ones in ([i - 1], [i + 1], [i - 1, i + 1]):
-        x = np.zeros(n)
-        x[i], x[ones] = x_i, 1.0
+        x = np.full(n, zero)
+        x[ones] = 1.0
         errors.append(abs(layer(x)[i] - 1))
     return max(errors)
 
@@ -571,7 +578,7 @@ def test_no_parameters_give_max_pooling_at_a_zero_query(rng):
         w_q, w_k, w_v = rng.normal(0, 2, 3)
         layer = claims.RelativeAttention(w_q, w_k, w_v, np.vectorize(p.get))
         assert zero_query_error(layer, i, n) >= least - ROUNDING
-        assert zero_query_error(layer, i, n, x_i=1e-9) >= least - 1e-6
+        assert zero_query_error(layer, i, n, zero=1e-9) >= least - 1e-6
 
 
 def test_zero_query_error_of_one_third_is_the_best_possible():
