@@ -177,7 +177,7 @@ def test_a_run_is_determined_by_its_seed_and_variants_see_the_same_batches(
         return augment(images, masks, transform)
 
     monkeypatch.setattr(unet, "augment", spy)
-    args = {"width": 4, "epochs": {"blobs": 2}, "batch_size": 2, "lr": 1e-2}
+    args = {"width": 4, "epochs": {"blobs": 2}, "batch_size": 2, "lr": {"blobs": 1e-2}}
     runs = []
     for variant, seed in (("with skips", 0), ("with skips", 0), ("without skips", 0)):
         runs.append(unet.run(blobs, variant, seed, args, lambda epoch: None))
@@ -210,3 +210,14 @@ def test_fast_dtype_falls_back_to_float32_where_torch_cannot_tell(unet, monkeypa
 def test_fast_dtype_on_a_gpu_follows_its_generation(unet, monkeypatch, capability, dtype):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     assert unet.fast_dtype(torch.device("cuda")) == dtype
+
+
+def test_prediction_of_an_image_does_not_depend_on_the_others(unet, blobs):
+    images, masks = blobs.splits["test"]
+    model = unet.UNet(3, 2, width=4).train()
+    splits = blobs.splits | {"val": (images[:1], masks[:1])}
+    alone = unet.SegmentationData("blobs", blobs.classes, splits, blobs.augment)
+    together = unet.predict(model, blobs, "test")[:1]
+    torch.testing.assert_close(
+        together, unet.predict(model, alone, "val"), rtol=0.02, atol=0.02
+    )
