@@ -93,11 +93,15 @@ def test_boundary_iou_is_stricter_than_iou_on_a_large_object(unet):
 
 
 def test_boundary_iou_counts_no_unlabelled_pixel(unet):
-    truth = square(5, 5, 8)
-    truth[:, 4:14, 4] = truth[:, 4:14, 13] = unet.IGNORE
-    labels = square(5, 5, 8)
-    labels[:, 4:14, 4] = 1  # wrong or not: nobody knows
-    assert unet.boundary_iou(labels, truth, 2) > unet.boundary_iou(labels, square(5, 5, 8), 2)
+    """Only class 0, its right half unlabelled; one wrong pixel, in the top left corner.
+
+    The labelled half of the image's frame has 10 + 10 + 18 = 38 pixels. The wrong pixel leaves
+    it, and its diagonal neighbour joins it; the prediction of class 1 meets no truth.
+    """
+    truth, labels = torch.zeros(2, 1, 20, 20, dtype=torch.uint8)
+    truth[..., 10:] = unet.IGNORE
+    labels[..., 0, 0] = 1
+    assert unet.boundary_iou(labels, truth, 2) == pytest.approx((37 / 39 + 0) / 2)
 
 
 # --- Assignment 2's score --------------------------------------------------------------------
@@ -188,6 +192,8 @@ def test_examples_are_the_middle_the_best_and_the_worst_that_show_every_class(un
     masks[:4, :2] = 1  # the fifth shows one class only
     labels = masks.clone()
     labels[0, 0], labels[1, 0, :1], labels[2, :2] = 0, 0, 0
+    labels[4, 0] = 1  # so that every class has an IoU, the worst of all
+    labels[4, 1:] = 1
     images = torch.zeros(5, 1, 4, 4, dtype=torch.uint8)
     images[0, 0, 0] = 1
     splits = dict.fromkeys(unet.SPLITS, (images, masks))
@@ -206,6 +212,13 @@ def test_errors_are_counted_by_their_distance_from_the_contour(unet):
     labels[0, 0, :5] = 1  # half of the row of class 0 that is five away
     errors = unet.error_by_distance([make_run(unet, labels)], masks, range(1, 6))
     assert errors.tolist() == [[0.5, 0, 0, 0, 0.25]]
+
+
+def test_distance_is_measured_to_the_nearest_of_all_other_labels(unet):
+    masks = torch.tensor([[[0, 0, 0, 1, 2, 2]]], dtype=torch.uint8).repeat(1, 4, 1)
+    wrong_far_from_1 = torch.tensor([[[0, 0, 0, 1, 2, 0]]], dtype=torch.uint8).repeat(1, 4, 1)
+    errors = unet.error_by_distance([make_run(unet, wrong_far_from_1)], masks, range(1, 4))
+    assert errors.tolist() == [[0, 0.5, 0]]
 
 
 def test_zoom_finds_the_window_with_the_most_contour(unet):
