@@ -2,10 +2,10 @@
 
     python tests/benchmarks/bench_unet.py
 
-A step is forward, cross-entropy, backward and AdamW on 8 images of 96 x 96 pixels at width 16,
-the CPU preset of a4-unet.ipynb. The candidates take turns, so that a busy machine slows all of
-them alike; printed are medians, and how often each is as fast as the notebook's own network in
-NCHW float32.
+A step is forward, cross-entropy, backward and AdamW on images of 96 x 96 pixels at width 16,
+the CPU preset of a4-unet.ipynb: 8 images at a time as there, then 16. The candidates take
+turns, so that a busy machine slows all of them alike; printed are medians, and how often each
+is as fast as the notebook's own network in NCHW float32.
 """
 
 import statistics
@@ -22,7 +22,7 @@ from torch.nn.functional import cross_entropy
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from conftest import ROOT, load_definitions
 
-WIDTH, BATCH, SIZE, ROUNDS = 16, 8, 96, 15
+WIDTH, BATCHES, SIZE, ROUNDS = 16, (8, 16), 96, 11
 
 
 class PlainUNet(nn.Module):
@@ -58,13 +58,15 @@ class PlainUNet(nn.Module):
         return self.last(x)
 
 
-def training_step(model: nn.Module, layout: torch.memory_format, context) -> Callable[[], None]:
-    """Return a function that makes one step of training."""
+def training_step(
+    batch: int, model: nn.Module, layout: torch.memory_format, context
+) -> Callable[[], None]:
+    """Return a function that makes one step of training on ``batch`` images."""
     device = next(model.parameters()).device
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(BATCH, 3, SIZE, SIZE, generator=generator).to(device)
+    x = torch.randn(batch, 3, SIZE, SIZE, generator=generator).to(device)
     x = x.contiguous(memory_format=layout)
-    y = torch.randint(0, 2, (BATCH, SIZE, SIZE), generator=generator).to(device)
+    y = torch.randint(0, 2, (batch, SIZE, SIZE), generator=generator).to(device)
     model = model.to(memory_format=layout).train()
     optimizer = torch.optim.AdamW(model.parameters(), fused=layout == torch.channels_last)
 
@@ -80,8 +82,8 @@ def training_step(model: nn.Module, layout: torch.memory_format, context) -> Cal
     return step
 
 
-def main() -> None:
-    """Print a table of medians and ratios."""
+def compare(batch: int) -> None:
+    """Print a table of medians and ratios for steps of ``batch`` images."""
     unet = load_definitions(ROOT / "a4-unet.ipynb")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     fast = unet.fast_dtype(device)
@@ -108,7 +110,7 @@ def main() -> None:
         "plain U-Net of equal width, NCHW, float32": (PlainUNet(3, 2, WIDTH), nchw, float32),
         "smp.Unet, ResNet-18 encoder, NCHW, float32": (peer(), nchw, float32),
     }
-    steps = {k: training_step(m.to(device), *how) for k, (m, *how) in candidates.items()}
+    steps = {k: training_step(batch, m.to(device), *how) for k, (m, *how) in candidates.items()}
     times = {name: [] for name in steps}
     for _ in range(ROUNDS + 2):
         for name, step in steps.items():
@@ -116,7 +118,8 @@ def main() -> None:
             step()
             times[name].append(1000 * (time.perf_counter() - start))
     medians = {name: statistics.median(t[2:]) for name, t in times.items()}  # two warm up
-    print(f"{device.type}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    threads = f"{torch.get_num_threads()} threads, torch {torch.__version__}"
+    print(f"{batch} images, {device.type}, {threads}")
     for name, median in medians.items():
         size = unet.count_parameters(candidates[name][0]) / 1e6
         ratio = medians[reference] / median
@@ -124,4 +127,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    for size in BATCHES:
+        compare(size)
