@@ -387,12 +387,28 @@ def test_training_sees_only_the_labels_it_may(gnn):
     assert torch.equal(*logits)
 
 
+CONTROL = {"hidden": 6, "dropout": 0.6, "n_heads": 3, "alpha": 0.2}
+
+
 def test_uniform_gat_averages_its_neighbours(gnn):
-    model = gnn.UniformGAT(7, 6, 4, 3, 0.6, 0.2).double()
+    model = gnn.build_model("UniformGAT", 7, 4, CONTROL).double()
     adj, x = random_graph(), features(12, 7)
     mean = (adj > 0).double() / (adj > 0).sum(1, keepdim=True).clamp(min=1)
     torch.testing.assert_close(model.layer1.eval()(x, adj), mean @ x @ model.layer1.weight)
-    assert not any(p.requires_grad for n, p in model.named_parameters() if "attention" in n)
+
+
+@pytest.mark.parametrize(
+    ("name", "held"),
+    [("UniformGAT", "attention"), ("GCN_no_bias", "bias"), ("GAT_no_bias", "bias")],
+)
+def test_controls_hold_their_parameters_at_zero_in_training(gnn, name, held):
+    model = gnn.build_model(name, 7, 4, CONTROL).double()
+    y, train = torch.arange(12) % 4, torch.arange(8)
+    steps = gnn.training_steps(model, features(12, 7), random_graph(), y, train, 0.01, 5e-4)
+    for _ in range(3):
+        next(steps)
+    for key, parameter in model.named_parameters():
+        assert (parameter == 0).all() == (held in key), key
 
 
 def test_entropy_of_uniform_attention_is_one(gnn):

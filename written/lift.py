@@ -209,7 +209,7 @@ def gnn_table(results: list[dict[str, str]]) -> Table:
             if kind in line and "seeds" in line:
                 measured = {k: 100 * float(v) for k, v in line.items() if "." in v}
                 protocol = PROTOCOLS[line["split"], line["epochs"]]
-                name = line[kind].replace("-", " − ")
+                name = line[kind].replace("-", " − ").replace("_", " ")
                 rows.setdefault(name, {})[protocol] = form.format(**measured)
     header = [f"{'/'.join(seeds)} seeds, %", *PROTOCOLS.values()]
     return header, [
@@ -221,15 +221,16 @@ def unet_table(results: list[dict[str, str]]) -> Table:
     """Test metrics by data set and variant of the network, baselines included."""
     seeds = {line["seeds"] for line in results if "seeds" in line}
     names = {"skip=True": "with skips", "skip=False": "without skips"}
-    rows = []
+    rows: dict[str, list[str]] = {}  # by what they show: data sets may share a baseline
     for line in results:
         if "dataset" in line and "miou" in line:
             kind = next(f"{k}={line[k]}" for k in ("skip", "control", "baseline") if k in line)
-            values = [f"{float(line[key]):.3f}" if key in line else "–" for key in METRICS]
+            values = [line.get(key, "–") for key in METRICS]
             if "miou_std" in line:
-                values[0] += f" ± {float(line['miou_std']):.3f}"
-            rows.append([line["dataset"], names.get(kind, kind.split("=")[1]), *values])
-    return ["data", f"{'/'.join(seeds)} seeds", *METRICS.values()], rows
+                values[0] += f" ± {line['miou_std']}"
+            row = [line["dataset"], names.get(kind, kind.split("=")[1]), *values]
+            rows.setdefault("|".join(row[1:]), row)
+    return ["data", f"{'/'.join(seeds)} seeds", *METRICS.values()], list(rows.values())
 
 
 def markdown_table(table: Table) -> str:
@@ -298,18 +299,24 @@ def lift(folder: Path, output: Path) -> None:
 def refresh_readme(readme: str, folder: Path) -> str:
     """The README with the results between its two markers replaced by the notebooks' own."""
     gnn, unet = (results(nbformat.read(folder / n, as_version=4).cells) for n in NOTEBOOKS)
-    tables = "\n\n".join(
-        [
-            "Cora: mean ± standard deviation (seeds), the same splits for every model; the "
-            "last row is the difference paired by seed, with its 95 % confidence interval.",
-            markdown_table(gnn_table(gnn)).strip(),
-            "U-Net: mean ± standard deviation (seeds) on the test images.",
-            markdown_table(unet_table(unet)).strip(),
-        ]
-    )
+    times = [
+        f"`{line['notebook']}` {line['minutes']} minutes ({line['device']}, "
+        f"{line['threads']} threads)"
+        for line in [*gnn, *unet]
+        if "minutes" in line
+    ]
+    paragraphs = [
+        "Cora, test accuracy: mean ± standard deviation, the same splits for every model; then "
+        "differences paired by seed, with their 95 % confidence intervals.",
+        markdown_table(gnn_table(gnn)).strip(),
+        "U-Net, test images: mean over the seeds; mIoU with its standard deviation. "
+        "`flowers-a2` has Assignment 2's labels, `nuclei-half` half of the training.",
+        markdown_table(unet_table(unet)).strip(),
+        f"The stored runs took: {', '.join(times)}.",
+    ]
     return re.sub(
         r"(<!-- results.*?-->\n).*(<!-- /results -->)",
-        lambda match: f"{match[1]}\n{tables}\n\n{match[2]}",
+        lambda match: "\n\n".join([match[1].strip(), *paragraphs, match[2]]),
         readme,
         flags=re.S,
     )
