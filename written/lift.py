@@ -22,6 +22,7 @@ from pygments.lexers import PythonLexer
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ("a4-gnn.ipynb", "a4-unet.ipynb")
 LISTINGS = ("GraphConvolution", "GCN", "GraphAttentionLayer", "GAT", "Down", "Up", "UNet")
+HELPERS = ("edge_softmax", "DoubleConv")  # what the answers call, listed beside them
 MARKER = re.compile(r"\s*# (>>>|<<<) answer ([\d.]+)$")
 
 
@@ -65,7 +66,7 @@ def results(cells: list[NotebookNode]) -> list[dict[str, str]]:
 
 
 def listing(cells: list[NotebookNode], name: str) -> str:
-    """Source of the cell that defines a class.
+    """Source of the cell that defines a class or function.
 
     Raises:
         ValueError: if not exactly one ``definitions`` cell defines it.
@@ -73,10 +74,11 @@ def listing(cells: list[NotebookNode], name: str) -> str:
     found = [
         cell.source
         for cell in cells
-        if "definitions" in tags(cell) and re.search(rf"^class {name}\b", cell.source, re.M)
+        if "definitions" in tags(cell)
+        and re.search(rf"^(class|def) {name}\b", cell.source, re.M)
     ]
     if len(found) != 1:
-        raise ValueError(f"class {name} is defined in {len(found)} cells, expected one")
+        raise ValueError(f"{name} is defined in {len(found)} cells, expected one")
     return found[0]
 
 
@@ -180,7 +182,7 @@ def sentences(text: str) -> int:
 
 # --- tables ----------------------------------------------------------------------------------
 
-Table = tuple[list[str], list[list[str]]]  # header and rows, in Markdown
+Table = tuple[list[str], list[list[str]]]  # header and rows; an empty row is a rule
 PROTOCOLS = {
     ("random140", "100"): "random split, 100 epochs",
     ("random140", "200"): "random split, 200 epochs",
@@ -203,18 +205,21 @@ def gnn_table(results: list[dict[str, str]]) -> Table:
         "model": "{test_accuracy:.1f} ± {std:.1f}",
         "pair": "{difference:+.1f} [{ci_low:+.1f}, {ci_high:+.1f}]",
     }
-    rows: dict[str, dict[str, str]] = {}  # name -> protocol -> cell
+    titles = list(PROTOCOLS.values())
+    cells: list[list[str]] = []
     for kind, form in kinds.items():
+        rows: dict[str, dict[str, str]] = {}  # name -> protocol -> cell
         for line in results:
             if kind in line and "seeds" in line:
                 measured = {k: 100 * float(v) for k, v in line.items() if "." in v}
                 protocol = PROTOCOLS[line["split"], line["epochs"]]
                 name = line[kind].replace("-", " − ").replace("_", " ")
-                rows.setdefault(name, {})[protocol] = form.format(**measured)
-    header = [f"{'/'.join(seeds)} seeds, %", *PROTOCOLS.values()]
-    return header, [
-        [name, *(row.get(p, "–") for p in header[1:])] for name, row in rows.items()
-    ]
+                rows.setdefault(name, {})[protocol] = form.format(**measured).replace("-", "−")
+        cells += [[]] if cells else []
+        cells += [
+            [name, *(row.get(title, "–") for title in titles)] for name, row in rows.items()
+        ]
+    return [f"model, {'/'.join(seeds)} seeds; %", *titles], cells
 
 
 def unet_table(results: list[dict[str, str]]) -> Table:
@@ -230,13 +235,17 @@ def unet_table(results: list[dict[str, str]]) -> Table:
                 values[0] += f" ± {line['miou_std']}"
             row = [line["dataset"], names.get(kind, kind.split("=")[1]), *values]
             rows.setdefault("|".join(row[1:]), row)
-    return ["data", f"{'/'.join(seeds)} seeds", *METRICS.values()], list(rows.values())
+    table: list[list[str]] = []
+    for row in rows.values():
+        table += [[]] if table and table[-1][0] != row[0] else []
+        table.append(row)
+    return ["data", f"model, {'/'.join(seeds)} seeds", *METRICS.values()], table
 
 
 def markdown_table(table: Table) -> str:
     """A table in GitHub's Markdown."""
     header, rows = table
-    lines = [header, ["---"] * len(header), *rows]
+    lines = [header, ["---"] * len(header), *filter(None, rows)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
@@ -244,14 +253,14 @@ def latex_table(table: Table) -> str:
     """A table between booktabs rules; a comma in the header breaks the line."""
     header, rows = table
     heads = [r"\shortstack[l]{" + escape(cell).replace(", ", r" \\") + "}" for cell in header]
-    lines = [" & ".join(cells) + r" \\" for cells in (heads, *(map(escape, r) for r in rows))]
+    lines = [" & ".join(map(escape, row)) + r" \\" if row else r"\midrule" for row in rows]
     return "\n".join(
         [
             rf"\begin{{tabular}}{{@{{}}{'l' * len(header)}@{{}}}}",
             r"\toprule",
-            lines[0],
+            " & ".join(heads) + r" \\",
             r"\midrule",
-            *lines[1:],
+            *lines,
             r"\bottomrule",
             r"\end{tabular}",
             "",
@@ -283,10 +292,12 @@ def lift(folder: Path, output: Path) -> None:
         "answer-3.6": latex_paragraph(markdown(tagged(gnn, "answer-3.6"))),
         "answer-4.2": latex_paragraph(markdown(tagged(unet, "answer-4.2"))),
     }
-    for name in LISTINGS:
+    for name in (*LISTINGS, *HELPERS):
         parts[f"listing-{name}"] = latex_listing(listing([*gnn, *unet], name))
     for name in ("log-gcn", "log-gat"):
-        parts[name] = latex_log(last_epochs(stdout(tagged(gnn, name))))
+        log = stdout(tagged(gnn, name))
+        settings = [line for line in log.splitlines() if line.startswith("Settings")]
+        parts[name] = latex_log([*settings, *last_epochs(log)])
     output.mkdir(parents=True, exist_ok=True)
     for name, text in parts.items():
         (output / f"{name}.tex").write_text(text, encoding="utf-8")
@@ -307,10 +318,13 @@ def refresh_readme(readme: str, folder: Path) -> str:
     ]
     paragraphs = [
         "Cora, test accuracy: mean ± standard deviation, the same splits for every model; then "
-        "differences paired by seed, with their 95 % confidence intervals.",
+        "differences paired by seed, with their 95 % confidence intervals. UniformGAT has its "
+        "attention vectors held at zero, *no bias* its biases. On the public split GAT has its "
+        "paper's width and step size.",
         markdown_table(gnn_table(gnn)).strip(),
         "U-Net, test images: mean over the seeds; mIoU with its standard deviation. "
-        "`flowers-a2` has Assignment 2's labels, `nuclei-half` half of the training.",
+        "`flowers-a2` has Assignment 2's labels, `nuclei-half` is trained half as long, and "
+        "`equal-size` has no skips, but as many weights as the network that has them.",
         markdown_table(unet_table(unet)).strip(),
         f"The stored runs took: {', '.join(times)}.",
     ]
