@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+import unicodedata
 
 import lift
 import nbformat
@@ -24,7 +25,10 @@ def pdf():
 
 @pytest.fixture(scope="module")
 def pages(pdf):
-    return [re.sub(r"\s+", " ", page.extract_text()) for page in pdf.pages]
+    texts = [
+        unicodedata.normalize("NFKC", page.extract_text()) for page in pdf.pages
+    ]  # no ligatures
+    return [re.sub(r"\s+", " ", text) for text in texts]
 
 
 @pytest.fixture(scope="module")

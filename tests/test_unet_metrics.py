@@ -179,12 +179,12 @@ def make_run(unet, labels, miou=0.0, seed=0):
     return unet.Run("x", "with skips", seed, [], labels, {"miou": miou}, 0.0)
 
 
-def test_paired_difference_is_the_paired_t_test(unet):
+def test_interval_of_paired_differences_is_that_of_the_paired_t_test(unet):
     a, b = [0.7, 0.72, 0.69, 0.75], [0.6, 0.66, 0.61, 0.62]
     runs = [[make_run(unet, None, m) for m in values] for values in (a, b)]
     test = stats.ttest_rel(a, b).confidence_interval(0.95)
     expected = np.mean(a) - np.mean(b), test.low, test.high
-    assert unet.paired_difference(*runs) == pytest.approx(expected)
+    assert unet.confidence_interval(unet.paired(*runs)) == pytest.approx(expected)
 
 
 def test_examples_are_the_middle_the_best_and_the_worst_that_show_every_class(unet):
