@@ -1,6 +1,8 @@
 """Loads what a notebook defines, without running the notebook."""
 
+import io
 import sys
+import tarfile
 from pathlib import Path
 from types import ModuleType
 
@@ -29,6 +31,15 @@ def load_definitions(notebook: Path) -> ModuleType:
             code = compile(cell.source, f"{notebook.name}[{number}]", "exec")
             exec(code, module.__dict__)
     return module
+
+
+def write_tgz(path: Path, files: dict[str, bytes]) -> None:
+    """Write a ``.tgz`` archive that holds these files, content by name."""
+    with tarfile.open(path, "w:gz") as archive:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
 
 
 @pytest.fixture(scope="session")

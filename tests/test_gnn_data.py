@@ -1,7 +1,6 @@
 """Cora and its splits, and what happens when a file is broken or the network is away."""
 
 import hashlib
-import io
 import json
 import os
 import re
@@ -12,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import ROOT, write_tgz
 
 pytestmark = pytest.mark.filterwarnings("ignore:Sparse:UserWarning")  # CSR is in beta
 
-ROOT = Path(__file__).resolve().parent.parent
 ARCHIVE = ROOT / "data" / "cora.tgz"
 
 
@@ -35,14 +34,6 @@ def texts(gnn):
 @pytest.fixture(scope="module")
 def cora(gnn, texts):
     return gnn.parse_cora(texts)
-
-
-def write_archive(path, members):
-    with tarfile.open(path, "w:gz") as tar:
-        for name, data in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
 
 
 def no_network(url, *_args, **_kwargs):
@@ -182,7 +173,7 @@ def test_second_source(gnn, empty, monkeypatch, texts, first, line_end):
         elif first == "web page":
             Path(target).write_text("<html>moved</html>")
         else:
-            write_archive(target, {"cora/cora.content": b"1\n", "cora/cora.cites": b"1\n"})
+            write_tgz(target, {"cora/cora.content": b"1\n", "cora/cora.cites": b"1\n"})
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", download)
     assert gnn.load_cora_texts() == texts
@@ -237,7 +228,7 @@ def test_wrong_file(gnn, empty, texts, kind):
     if kind == "text":
         path.write_text("not an archive")
     elif kind == "no member":
-        write_archive(path, {"cora/cora.content": content})
+        write_tgz(path, {"cora/cora.content": content})
     elif kind == "folder as member":
         with tarfile.open(path, "w:gz") as tar:
             for name in ("cora/cora.content", "cora/cora.cites"):
@@ -245,14 +236,14 @@ def test_wrong_file(gnn, empty, texts, kind):
                 info.type = tarfile.DIRTYPE
                 tar.addfile(info)
     else:
-        write_archive(path, {"cora/cora.content": content, "cora/cora.cites": b"9" + cites[1:]})
+        write_tgz(path, {"cora/cora.content": content, "cora/cora.cites": b"9" + cites[1:]})
     with pytest.raises(ValueError, match=r"cora\.tgz.*expected.*found.*[Dd]elete"):
         gnn.read_archive(path)
 
 
 def test_line_ends_do_not_matter(gnn, empty, texts):
     members = {f"cora/{k}": v.encode().replace(b"\n", b"\r\n") for k, v in texts.items()}
-    write_archive(empty / "cora.tgz", members)
+    write_tgz(empty / "cora.tgz", members)
     assert gnn.read_archive(empty / "cora.tgz") == texts
 
 

@@ -7,7 +7,6 @@ import sys
 import unicodedata
 
 import lift
-import nbformat
 import pytest
 from conftest import ROOT
 from pypdf import PdfReader
@@ -33,7 +32,7 @@ def pages(pdf):
 
 @pytest.fixture(scope="module")
 def cells():
-    return {n: nbformat.read(ROOT / n, as_version=4).cells for n in lift.NOTEBOOKS}
+    return dict(zip(lift.NOTEBOOKS, lift.read_cells(ROOT), strict=True))
 
 
 @pytest.fixture(scope="module")

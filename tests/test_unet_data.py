@@ -2,13 +2,12 @@
 
 import io
 import subprocess
-import tarfile
 import zipfile
 
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
+from conftest import ROOT, write_tgz
 from PIL import Image
 from torchvision.transforms import v2
 
@@ -17,14 +16,6 @@ def picture(pixels, kind):
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, kind)
     return buffer.getvalue()
-
-
-def write_tgz(path, files):
-    with tarfile.open(path, "w:gz") as archive:
-        for name, content in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
 
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)

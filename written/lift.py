@@ -26,6 +26,11 @@ HELPERS = ("edge_softmax", "DoubleConv")  # what the answers call, listed beside
 MARKER = re.compile(r"\s*# (>>>|<<<) answer ([\d.]+)$")
 
 
+def read_cells(folder: Path) -> list[list[NotebookNode]]:
+    """Cells of the GNN and of the U-Net notebook in a folder."""
+    return [nbformat.read(folder / name, as_version=4).cells for name in NOTEBOOKS]
+
+
 def tags(cell: NotebookNode) -> list[str]:
     """Tags of a cell; cells without any have none."""
     return cell.metadata.get("tags", [])
@@ -283,7 +288,7 @@ def digest(folder: Path) -> str:
 
 def lift(folder: Path, output: Path) -> None:
     """Write to ``output`` all that the report includes from the notebooks in ``folder``."""
-    gnn, unet = (nbformat.read(folder / name, as_version=4).cells for name in NOTEBOOKS)
+    gnn, unet = read_cells(folder)
     parts = {
         "pygments": LatexFormatter().get_style_defs(),
         "digest": rf"\newcommand{{\sourcedigest}}{{{digest(folder)}}}",
@@ -309,7 +314,7 @@ def lift(folder: Path, output: Path) -> None:
 
 def refresh_readme(readme: str, folder: Path) -> str:
     """The README with the results between its two markers replaced by the notebooks' own."""
-    gnn, unet = (results(nbformat.read(folder / n, as_version=4).cells) for n in NOTEBOOKS)
+    gnn, unet = map(results, read_cells(folder))
     times = [
         f"`{line['notebook']}` {line['minutes']} minutes ({line['device']}, "
         f"{line['threads']} threads)"
