@@ -176,7 +176,7 @@ def test_baselines_need_no_training(unet):
 
 
 def make_run(unet, labels, miou=0.0, seed=0):
-    return unet.Run("x", "with skips", seed, [], labels, {"miou": miou}, 0.0)
+    return unet.Run("x", "with skips", seed, [], labels, {"miou": miou}, 0.0, None)
 
 
 def test_interval_of_paired_differences_is_that_of_the_paired_t_test(unet):

@@ -1,9 +1,14 @@
 """The blocks of the U-Net, the network, and its training."""
 
+import copy
+import platform
+import resource
+
 import pytest
 import torch
 from torchvision.transforms import v2
 
+ARGS = {"width": 4, "epochs": {"blobs": 2}, "batch_size": {"blobs": 2}, "lr": {"blobs": 1e-2}}
 VARIANTS = [{"skip": True}, {"skip": False}, {"skip": False, "widen": 1.5}]
 
 
@@ -177,16 +182,43 @@ def test_a_run_is_determined_by_its_seed_and_variants_see_the_same_batches(
         return augment(images, masks, transform)
 
     monkeypatch.setattr(unet, "augment", spy)
-    args = {"width": 4, "epochs": {"blobs": 2}, "batch_size": 2, "lr": {"blobs": 1e-2}}
     runs = []
     for variant, seed in (("with skips", 0), ("with skips", 0), ("without skips", 0)):
-        runs.append(unet.run(blobs, variant, seed, args, lambda epoch: None))
+        runs.append(unet.run(blobs, variant, seed, ARGS, lambda epoch: None))
     assert seen[:4] == seen[4:8] == seen[8:]
     assert runs[0].scores == runs[1].scores
     assert runs[0].history == runs[1].history
     assert runs[0].history != runs[2].history
-    unet.run(blobs, "with skips", 1, args, lambda epoch: None)
+    unet.run(blobs, "with skips", 1, ARGS, lambda epoch: None)
     assert seen[12:] != seen[:4]
+
+
+def test_a_run_continues_where_another_ended_and_leaves_that_one_alone(unet, blobs):
+    first = unet.run(blobs, "with skips", 0, ARGS, lambda epoch: None)
+    ended = {name: x.clone() for name, x in first.model.state_dict().items()}
+    by_hand = copy.deepcopy(first.model)
+    torch.manual_seed(3)
+    history = unet.train(by_hand, blobs, epochs=2, batch_size=2, lr=1e-2)
+
+    second = unet.run(blobs, "with skips", 3, ARGS, lambda epoch: None, first)
+    assert second.history == history
+    assert second.model is not first.model
+    for name, x in first.model.state_dict().items():
+        assert torch.equal(x, ended[name]), name
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt belongs to glibc")
+def test_freed_memory_is_used_again(unet):
+    assert unet.keep_freed_memory()
+
+    def faults() -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        tensors = [torch.ones(2**20) for _ in range(8)]  # 4 MiB each, 8,192 pages in all
+        del tensors
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    faults()  # the first round may fetch its pages
+    assert sum(faults() for _ in range(10)) < 1000
 
 
 def test_training_never_touches_the_test_images(unet, blobs):
