@@ -1,45 +1,9 @@
-"""Loads what a notebook defines, without running the notebook."""
+"""Fixtures: what the two notebooks define."""
 
-import io
-import sys
-import tarfile
-from pathlib import Path
 from types import ModuleType
 
-import nbformat
 import pytest
-
-ROOT = Path(__file__).resolve().parent.parent
-
-
-def load_definitions(notebook: Path) -> ModuleType:
-    """Execute the cells tagged ``definitions`` of a notebook, as one module.
-
-    Args:
-        notebook: path of an ``.ipynb`` file whose tagged cells only import and define.
-
-    Returns:
-        A module holding everything that those cells define.
-    """
-    module = ModuleType(notebook.stem.replace("-", "_"))
-    module.__file__ = str(notebook)
-    sys.modules[module.__name__] = (
-        module  # pickle and dataclasses look a class up by its module
-    )
-    for number, cell in enumerate(nbformat.read(notebook, as_version=4).cells):
-        if "definitions" in cell.metadata.get("tags", []):
-            code = compile(cell.source, f"{notebook.name}[{number}]", "exec")
-            exec(code, module.__dict__)
-    return module
-
-
-def write_tgz(path: Path, files: dict[str, bytes]) -> None:
-    """Write a ``.tgz`` archive that holds these files, content by name."""
-    with tarfile.open(path, "w:gz") as archive:
-        for name, content in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
+from definitions import ROOT, load_definitions
 
 
 @pytest.fixture(scope="session")

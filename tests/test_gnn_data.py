@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, write_tgz
+from definitions import ROOT, write_tgz
 
 pytestmark = pytest.mark.filterwarnings("ignore:Sparse:UserWarning")  # CSR is in beta
 

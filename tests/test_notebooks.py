@@ -6,7 +6,7 @@ import re
 import lift
 import nbformat
 import pytest
-from conftest import ROOT
+from definitions import ROOT
 
 EXPECTED_LISTINGS = {
     "a4-gnn.ipynb": ["GraphConvolution", "GCN", "GraphAttentionLayer", "GAT"],

@@ -13,7 +13,7 @@ import figures
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
+from definitions import ROOT
 from scipy.special import expit, softmax
 
 INF = math.inf

@@ -5,7 +5,7 @@ import subprocess
 
 import lift
 import pytest
-from conftest import ROOT
+from definitions import ROOT
 
 README = (ROOT / "README.md").read_text("utf-8")
 

@@ -8,7 +8,7 @@ import unicodedata
 
 import lift
 import pytest
-from conftest import ROOT
+from definitions import ROOT
 from pypdf import PdfReader
 from pypdf.generic import IndirectObject
 

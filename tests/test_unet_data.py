@@ -7,7 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, write_tgz
+from definitions import ROOT, write_tgz
 from PIL import Image
 from torchvision.transforms import v2
 

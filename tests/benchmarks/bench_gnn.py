@@ -23,7 +23,7 @@ from torch_geometric.nn import GATConv, GCNConv  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
-from conftest import load_definitions  # noqa: E402
+from definitions import load_definitions  # noqa: E402
 
 gnn = load_definitions(ROOT / "a4-gnn.ipynb")
 CPU = torch.device("cpu")

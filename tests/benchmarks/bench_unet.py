@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from conftest import ROOT, load_definitions
+from definitions import ROOT, load_definitions
 
 WIDTH, BATCHES, SIZE, ROUNDS = 16, (8, 16), 96, 15
 CANDIDATES = {  # network, and how it is trained
