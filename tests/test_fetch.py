@@ -46,7 +46,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def trickle(self, start):
         self.wfile.write(start)
-        while not self.server.stop.wait(0.05):
+        for _ in range(200):  # ten seconds, unless the test ends before
+            if self.server.stop.wait(0.05):
+                break
             self.wfile.write(b"a")
 
     def handle(self):
