@@ -1,82 +1,102 @@
-# make          set up, execute both notebooks, build the report: the hand-in in submission/
-# make test     set up and run every check: style, unit tests, proofs, report, both notebooks
+# make          run both notebooks in full, build the report: the hand-in in submission/
+# make quick    the same in a few minutes, with fewer seeds and epochs: build/quick/
+# make test     every check: style, unit tests, proofs, report, both notebooks
 # make pdf      rebuild written/a4-writeup.pdf and the README's table from the notebooks as stored
 # make release  after `make`: take the executed notebooks into the repository, then `make pdf`
+# make plateau  train the U-Nets twice as long: written/plateau.txt
+# make colab    run the notebooks with the versions that Colab has
+# make badges REPOSITORY=owner/name  let the Colab badges open that repository
 # make clean    remove all that the targets above made
+# Each of them first makes the virtual environment .venv that it needs.
 
 NOTEBOOKS := a4-gnn.ipynb a4-unet.ipynb
 EXECUTED := $(NOTEBOOKS:%=build/%)
-REPORT := $(wildcard written/*.py written/*.tex written/sections/*.tex written/*.bib)
+QUICK := $(NOTEBOOKS:%=build/quick/%)
+REPORT := $(filter-out written/a4-writeup.pdf,$(wildcard written/*.* written/sections/*))
 PYTHON := .venv/bin/python
+MINUTES = $(shell awk -F minutes= '/RESULT notebook=/ { sum += $$2 } END { print int(sum + 1) }' \
+    $(NOTEBOOKS))
 
-SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
-APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300
-INSTALL = $(APT) update >/dev/null 2>&1 && $(APT) install -y --no-install-recommends >/dev/null 2>&1
-TEX := texlive-xetex texlive-latex-extra texlive-pictures texlive-fonts-recommended lmodern \
-    latexmk fonts-dejavu-core
-HAVE_TEX := command -v latexmk >/dev/null && command -v xelatex >/dev/null && \
-    kpsewhich fvextra.sty >/dev/null && kpsewhich tikz.sty >/dev/null && \
-    kpsewhich lmodern.sty >/dev/null
-LATEX := latexmk -xelatex -halt-on-error -outdir=../build/written a4-writeup.tex
+# prefix of a command that is to end when `make` is killed
+export RUN := $(shell command -v setpriv >/dev/null && echo setpriv --pdeathsig TERM)
+unexport A4_QUICK A4_LONGER A4_SEEDS # a full run is one whatever the caller has set
 
 .DELETE_ON_ERROR:
-.PHONY: all test pdf release clean
+.PHONY: all plan quick test pdf release plateau colab badges clean
 
-all: submission/a4-writeup.pdf $(NOTEBOOKS:%=submission/%)
+all: plan $(EXECUTED) build/a4-writeup.pdf
+	@mkdir -p submission
+	@cp $(EXECUTED) submission
+	@cp build/a4-writeup.pdf submission 2>/dev/null || cp written/a4-writeup.pdf submission
 	@echo "ready to hand in: $$(ls submission/*)"
 
+plan:
+	@echo "make: .venv (once; several GB), both notebooks in full (about $(MINUTES) minutes on two" \
+	    "cores; make quick: a few), then the report; what is there already is kept"
+
 .venv/ready: requirements.txt tests/requirements.txt
-	@python3 -c 'import ensurepip, venv' 2>/dev/null || $(INSTALL) python3 python3-venv || \
-	    { echo "Python's venv is missing: run 'sudo apt-get install python3 python3-venv'"; exit 1; }
-	python3 -m venv .venv
-	$(PYTHON) -m pip install --quiet -r requirements.txt -r tests/requirements.txt
-	touch $@
+	exec $(RUN) sh .ci/venv.sh .venv $^
+	@touch $@
 
-build/%.ipynb: %.ipynb .venv/ready
-	@mkdir -p build
-	$(PYTHON) -m nbconvert --to notebook --execute --ExecutePreprocessor.timeout=3600 \
-	    --ExecutePreprocessor.record_timing=False --output build/$*.part.ipynb $<
-	mv build/$*.part.ipynb $@
-
-# Build build/a4-writeup.pdf from the executed notebooks in the folder $(1).
-define typeset
-@$(HAVE_TEX) || $(INSTALL) $(TEX) || \
-    { echo "TeX is missing: run 'sudo apt-get install $(TEX)'; until then the PDF is" \
-           "written/a4-writeup.pdf as committed"; cp written/a4-writeup.pdf build/; \
-      touch -d 2000-01-01 build/a4-writeup.pdf; } # so old that the next make tries again
-@! $(HAVE_TEX) || { set -ex; mkdir -p build/written; rm -rf build/written/*; \
-    $(PYTHON) written/lift.py $(1) build/written/lifted; \
-    $(PYTHON) written/figures.py build/written; \
-    cd written; $(LATEX) >../build/latex.log 2>&1 || { tail -n 40 ../build/latex.log; exit 1; }; \
-    cp ../build/written/a4-writeup.pdf ../build/a4-writeup.pdf; }
+# Run the notebook $< into the file $@.
+define EXECUTE
+@mkdir -p $(@D)
+exec $(RUN) $(PYTHON) -m nbconvert --to notebook --execute --ExecutePreprocessor.timeout=-1 \
+    --ExecutePreprocessor.record_timing=False --output-dir $(@D) --output part-$(@F) $<
+@mv $(@D)/part-$(@F) $@
 endef
 
-build/a4-writeup.pdf: $(EXECUTED) $(REPORT) .venv/ready
-	$(call typeset,build)
+$(EXECUTED): build/%: % .venv/ready
+	$(EXECUTE)
 
-submission/%: build/%
-	@mkdir -p submission
-	cp $< $@.part && mv $@.part $@
+build/a4-writeup.pdf: $(EXECUTED) $(REPORT) .venv/ready
+	exec $(RUN) sh written/build.sh build $@
+
+$(QUICK): export A4_QUICK := 1
+$(QUICK): build/quick/%: % .venv/ready
+	$(EXECUTE)
+
+quick: $(QUICK)
+	exec $(RUN) sh written/build.sh build/quick build/quick/a4-writeup.pdf
+	@[ -e build/quick/a4-writeup.pdf ] || cp written/a4-writeup.pdf build/quick
+	@echo "a first look, with the numbers of short runs: $$(ls build/quick/*)"
+
+test: export A4_QUICK := 1
+test: export OMP_NUM_THREADS := 1
+test: .venv/ready
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	exec $(RUN) $(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
+	    --nbval-lax --nbval-cell-timeout=1800 a4-unet.ipynb a4-gnn.ipynb tests
 
 pdf: .venv/ready
-	@mkdir -p build
-	$(call typeset,.)
-	cp build/a4-writeup.pdf written/a4-writeup.pdf
+	exec $(RUN) sh written/build.sh . build/stored.pdf
+	cp build/stored.pdf written/a4-writeup.pdf
 	$(PYTHON) written/lift.py --readme
 
 release: all
 	cp -p $(EXECUTED) .
 	$(MAKE) pdf
 
-# One core runs the GNN notebook again while the other runs the tests; then the U-Net has both.
-test: .venv/ready
-	$(PYTHON) -m ruff check .
-	$(PYTHON) -m ruff format --check .
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
-	    --nbval-lax --nbval-cell-timeout=3600 a4-gnn.ipynb tests
-	$(PYTHON) -m pytest --nbval-lax --nbval-cell-timeout=3600 a4-unet.ipynb
+build/plateau/a4-unet.ipynb: export A4_LONGER := 2
+build/plateau/a4-unet.ipynb: export A4_SEEDS := 2
+build/plateau/a4-unet.ipynb: a4-unet.ipynb .venv/ready
+	$(EXECUTE)
+
+plateau: build/plateau/a4-unet.ipynb
+	$(PYTHON) written/plateau.py $<
+
+build/colab/ready: tests/colab.txt
+	@mkdir -p build
+	exec $(RUN) sh .ci/venv.sh build/colab $^
+	@touch $@
+
+colab: build/colab/ready
+	exec $(RUN) build/colab/bin/python tests/colab.py $(NOTEBOOKS)
+
+badges:
+	@sh .ci/badges.sh '$(REPOSITORY)'
 
 clean:
 	rm -rf .venv build submission .pytest_cache .ruff_cache
-	rm -f data/17flowers.tgz data/trimaps.tgz
 	find . \( -name __pycache__ -o -name .ruff_cache -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
