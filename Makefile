@@ -46,7 +46,7 @@ define typeset
       touch -d 2000-01-01 build/a4-writeup.pdf; } # so old that the next make tries again
 @! $(HAVE_TEX) || { set -ex; mkdir -p build/written; rm -rf build/written/*; \
     $(PYTHON) written/lift.py $(1) build/written/lifted; \
-    $(PYTHON) written/figures.py build/written; \
+    $(PYTHON) written/proof_figures.py build/written; \
     cd written; $(LATEX) >../build/latex.log 2>&1 || { tail -n 40 ../build/latex.log; exit 1; }; \
     cp ../build/written/a4-writeup.pdf ../build/a4-writeup.pdf; }
 endef
