@@ -168,7 +168,7 @@ def test_report_builds_without_undefined_references_or_overfull_lines(lifted):
     shutil.copytree(ROOT / "written", lifted / "written", dirs_exist_ok=True)
     (lifted / "written" / "a4-writeup.pdf").unlink()
     subprocess.run(
-        [sys.executable, "figures.py", "../build/written"],
+        [sys.executable, "proof_figures.py", "../build/written"],
         cwd=lifted / "written",
         check=True,
     )

@@ -1,62 +1,54 @@
-"""The objects of Questions 1 and 2, and the bounds that are proved for them.
+"""The objects of Questions 1 and 2, and the bounds and counts that are proved for them.
 
-``a4-writeup.tex`` prints the bounds, ``tests/test_proofs.py`` checks them and ``figures.py``
-draws them. All three take the constants from ``sections/constants.tex``. Symbols are those of
-the text; arrays are float64 unless a caller passes something else.
+The report prints the formulas, ``tests/test_printed_formulas.py`` compares the two, the other
+tests check them on the objects, and ``proof_figures.py`` draws them. A parameter has the name
+of its symbol in the text (``x_max`` for x_max, ``lambda_i`` for λ_i). Arrays are float64.
 """
 
 import math
-import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from scipy.special import expit, lambertw, softmax
 
-CONSTANTS_FILE = Path(__file__).parent / "sections" / "constants.tex"
-CONSTANT = {
-    name: int(value)
-    for name, value in re.findall(
-        r"^\\newcommand\{\\(\w+)\}\{(\d+)\}", CONSTANTS_FILE.read_text(encoding="utf-8"), re.M
-    )
-}
-
 # --- 1.1 A chain of ReLU units --------------------------------------------------------------
 
 
-def relu_chain(x, weights):
+def relu_chain(x, w):
     """Return f(x) for the scalar network h_i = ReLU(w_i h_{i-1}), h_0 = x."""
-    for w in weights:
-        x = np.maximum(w * x, 0.0)
+    for w_i in w:
+        x = np.maximum(w_i * x, 0.0)
     return x
 
 
-def relu_chain_gradient(x, weights, slope_at_zero=0.0):
-    """Return what backpropagation computes for df/dx: the product of the w_i s_i.
+def relu_chain_gradient(x, w, slope_at_zero=0.0, j=0):
+    """Return what backpropagation computes for df/dh_j: the product of the w_i s_i, i > j.
 
     Args:
         x: the scalar input.
-        weights: w_1, ..., w_n.
+        w: the weights w_1, ..., w_n.
         slope_at_zero: the number in [0, 1] that stands for the derivative of ReLU at 0.
+        j: the layer that the gradient reaches; 0 is the input.
     """
     gradient = 1.0
-    for w in weights:
-        z = w * x
-        gradient *= w * (slope_at_zero if z == 0 else float(z > 0))
+    for i, w_i in enumerate(w, start=1):
+        z = w_i * x
+        if i > j:
+            gradient *= w_i * (slope_at_zero if z == 0 else float(z > 0))
         x = max(z, 0.0)
     return gradient
 
 
-def relu_chain_derivative(x, weights):
-    """Return df/dx for x != 0, from the closed form of Theorem 1 (b)."""
-    alive = weights[0] * x > 0 and all(w > 0 for w in weights[1:])
-    return math.prod(weights) if alive else 0.0
+def relu_chain_derivative(x, w):
+    """Return df/dx for x != 0, from the proposition's closed form."""
+    alive = w[0] * x > 0 and all(w_i > 0 for w_i in w[1:])
+    return math.prod(w) if alive else 0.0
 
 
-def relu_chain_bound(weights):
-    """Return the product of the |w_i|."""
-    return math.prod(abs(w) for w in weights)
+def relu_chain_bound(w, j=0):
+    """Return the product of the |w_i|, i > j."""
+    return math.prod(abs(w_i) for w_i in w[j:])
 
 
 # --- 1.2 A sigmoid network with one weight matrix -------------------------------------------
@@ -71,28 +63,28 @@ def rnn_jacobian(W, x_1, n):
     return jacobian
 
 
-def rnn_bound(n):
-    """Return (1/16)^(n-1)."""
-    return (1 / CONSTANT["JacobianDecay"]) ** (n - 1)
+def rnn_bound(n, sigma_max=1 / 4):
+    """Return the bound on the largest singular value of dx_n/dx_1."""
+    return (sigma_max / 4) ** (n - 1)
 
 
 def rnn_extremal(d):
     """Return W and x_1 for which the bound is an equality for every n (d >= 2)."""
     v = np.zeros(d)
     v[:2] = np.array([1, -1]) / math.sqrt(2)
-    return np.outer(v, v) / CONSTANT["LargestSingularValue"], np.zeros(d)
+    return np.outer(v, v) / 4, np.zeros(d)
 
 
 # --- 1.3 Attention in linear time -----------------------------------------------------------
 
 
 def kernel_attention(similarity, V):
-    """Return the rows alpha_i from the [n, n] matrix of sim(Q_i, K_j): the quadratic form."""
+    """Return the outputs [n, d] from the [n, n] matrix of sim(Q_i, K_j): the plain form."""
     return (similarity @ V) / similarity.sum(1)[:, None]
 
 
 def linear_attention(phi_Q, phi_K, V):
-    """Return the rows alpha_i without an [n, n] matrix; numpy arrays or torch tensors.
+    """Return the outputs [n, d] without an [n, n] matrix.
 
     Args:
         phi_Q: features of the queries, [n, m].
@@ -100,40 +92,45 @@ def linear_attention(phi_Q, phi_K, V):
         V: values, [n, d].
     """
     S = phi_K.T @ V  # [m, d]
-    z = phi_K.sum(0)[:, None]  # [m, 1]
-    return (phi_Q @ S) / (phi_Q @ z)
+    kappa = phi_K.sum(0)[:, None]  # [m, 1]
+    return (phi_Q @ S) / (phi_Q @ kappa)
 
 
 def causal_linear_attention(phi_Q, phi_K, V):
-    """Return the rows alpha_i when position i attends to positions 1, ..., i only."""
-    S, z = np.zeros((phi_K.shape[1], V.shape[1])), np.zeros(phi_K.shape[1])
+    """Return the outputs [n, d] when position i attends to positions 1, ..., i only."""
+    S, kappa = np.zeros((phi_K.shape[1], V.shape[1])), np.zeros(phi_K.shape[1])
     rows = []
     for query, key, value in zip(phi_Q, phi_K, V, strict=True):
-        S = S + np.outer(key, value)
-        z = z + key
-        rows.append(query @ S / (query @ z))
+        S = S + key[:, None] * value
+        kappa = kappa + key
+        rows.append(query @ S / (query @ kappa))
     return np.stack(rows)
+
+
+def quadratic_products(n, d):
+    """Return the multiplications of the plain form with sim(q, q') = exp(q.q' / sqrt(d))."""
+    return 2 * n**2 * d
 
 
 def linear_attention_products(n, m, d):
     """Return the number of multiplications of `linear_attention`, without phi itself."""
-    return CONSTANT["KernelProducts"] * n * m * d + n * m
+    return 2 * n * m * d + n * m
 
 
-def positive_features(x, directions):
-    """Return random features with E[phi(q).phi(k)] = exp(q.k) (Choromanski et al., 2021).
+def positive_features(q, directions):
+    """Return random features with E[phi(q).phi(q')] = exp(q.q') (Choromanski et al., 2021).
 
     Args:
-        x: queries or keys, [n, d].
+        q: queries or keys, already divided by d^(1/4), [n, d].
         directions: one standard normal direction a row, [m, d].
     """
-    exponent = x @ directions.T - (x**2).sum(1, keepdims=True) / 2
+    exponent = q @ directions.T - (q**2).sum(1, keepdims=True) / 2
     return np.exp(exponent) / math.sqrt(len(directions))
 
 
-def positive_features_relative_error(q, k, m):
-    """Return the relative standard deviation of the estimate of exp(q.k)."""
-    return math.sqrt((math.exp(((q + k) ** 2).sum()) - 1) / m)
+def positive_features_error(theta, m):
+    """Return the standard deviation of the estimate over exp(q.q'); theta = |q + q'|."""
+    return math.sqrt((math.exp(theta**2) - 1) / m)
 
 
 def low_rank_attention(L, sigma, R, V):
@@ -148,9 +145,25 @@ def low_rank_attention(L, sigma, R, V):
     return L @ (sigma[:, None] * (R.T @ V))
 
 
+def low_rank_products(n, k, d):
+    """Return the number of multiplications of `low_rank_attention`."""
+    return 2 * n * k * d + k * d
+
+
 def projected_attention(Q, K, V, C, D):
     """Return Q (C K)^T (D V) with C and D of shape [k, n], and no [n, n] matrix."""
     return (Q @ (C @ K).T) @ (D @ V)
+
+
+def projection(Q, K, k):
+    """Return C = D = R^T, [k, n], from the SVD of a matrix no larger than d x d."""
+    (_, T_Q), (G_K, T_K) = np.linalg.qr(Q), np.linalg.qr(K)
+    return np.linalg.svd(T_Q @ T_K.T)[2][:k] @ G_K.T
+
+
+def projection_products(n, k, d):
+    """Return the number of multiplications of `projected_attention`."""
+    return 4 * n * k * d
 
 
 # --- 1.4 Relative attention -----------------------------------------------------------------
@@ -175,35 +188,37 @@ class RelativeAttention(NamedTuple):
         return self.weights(x) @ (self.w_v * x)
 
 
-def convolution_layer(P):
-    """Return the layer of 1.4.1; P is the penalty, `math.inf` for the exact layer."""
-    before = math.log(CONSTANT["ConvWeightBefore"] / CONSTANT["ConvWeightAfter"])
-
-    def p(m):
-        return np.select([m == 1, m == -1], [before, 0.0], -P)
-
-    return RelativeAttention(0.0, 0.0, float(CONSTANT["ConvSum"]), p)
+def convolution_layer(B):
+    """Return the layer of 1.4.1; B is the penalty, `math.inf` for the exact layer."""
+    return RelativeAttention(
+        0.0, 0.0, 3.0, lambda lag: np.select([lag == 1, lag == -1], [math.log(2), 0.0], -B)
+    )
 
 
 def convolution(x):
     """Return 2 x_{i-1} + x_{i+1} for i = 2, ..., n-1."""
-    return CONSTANT["ConvWeightBefore"] * x[:-2] + CONSTANT["ConvWeightAfter"] * x[2:]
+    return 2 * x[:-2] + x[2:]
 
 
-def convolution_sharp_bound(n, X, P):
-    """Return the largest error of 1.4.1 over all x with 0 <= x_j <= X."""
-    leak = (n - 2) * math.exp(-P)
-    return CONSTANT["ConvSum"] * leak * X / (CONSTANT["ConvSum"] + leak)
+def convolution_sharp_bound(n, x_max, B):
+    """Return the largest error of 1.4.1 over all x with 0 <= x_j <= x_max."""
+    mu = (n - 2) * math.exp(-B)
+    return 3 * mu * x_max / (3 + mu)
 
 
-def convolution_bound(n, X, P):
-    """Return (n - 2) X e^{-P}."""
-    return (n - 2) * X * math.exp(-P)
+def convolution_bound(n, x_max, B):
+    """Return the simpler bound on the error of 1.4.1."""
+    return (n - 2) * x_max * math.exp(-B)
 
 
-def max_pool_layer(k, beta, P):
+def convolution_penalty(n, x_max, eta):
+    """Return the penalty B for which the error of 1.4.1 is at most eta."""
+    return math.log((n - 2) * x_max / eta)
+
+
+def max_pool_layer(k, beta, B):
     """Return the layer of 1.4.2 for a window of 2k + 1."""
-    return RelativeAttention(1.0, beta, 1.0, lambda m: np.where(abs(m) <= k, 0.0, -P))
+    return RelativeAttention(1.0, beta, 1.0, lambda lag: np.where(abs(lag) <= k, 0.0, -B))
 
 
 def max_pool(x, k):
@@ -212,54 +227,81 @@ def max_pool(x, k):
 
 
 def max_pool_window_bound(k, beta, x_i):
-    """Return W(2k/e) / (beta x_i), the sharp bound inside the window (P infinite)."""
-    return lambertw(2 * k / math.e).real / (beta * x_i)
-
-
-def max_pool_simple_bound(k, beta, x_i):
-    """Return 2k / (e beta x_i)."""
+    """Return the bound on the error that is made inside the window."""
     return 2 * k / (math.e * beta * x_i)
 
 
-def max_pool_leak_bound(n, k, beta, X, P):
-    """Return the bound on the total weight outside the window, for any x_i in [0, X]."""
-    return (n - 2 * k - 1) * math.exp(beta * X**2 / CONSTANT["LeakCurvature"] - P)
+def omega(k):
+    """Return the solution of omega e^omega = 2k / e."""
+    return lambertw(2 * k / math.e).real
 
 
-def max_pool_bound(n, k, beta, x_i, X, P):
-    """Return the bound on |output - maximum| for finite P."""
-    return max_pool_window_bound(k, beta, x_i) + X * max_pool_leak_bound(n, k, beta, X, P)
+def max_pool_sharp_bound(k, beta, x_i):
+    """Return the largest error that can be made inside the window."""
+    return omega(k) / (beta * x_i)
 
 
-def max_pool_parameters(n, k, x_min, X, error):
-    """Return beta and P for an error of at most `error` where x_i >= x_min (k >= 1)."""
-    beta = 2 * max_pool_window_bound(k, 1.0, x_min) / error
-    return beta, beta * X**2 / CONSTANT["LeakCurvature"] + math.log(2 * n * X / error)
+def max_pool_leak(n, k, beta, x_i, x_max, tau_i, B):
+    """Return the bound on the weight outside the window of an input with this maximum."""
+    return (n - 2 * k - 1) * np.exp(beta * x_i * (x_max - tau_i) - B)
+
+
+def max_pool_leak_bound(n, k, beta, x_max, B):
+    """Return the bound on the weight outside the window, for any x_i in [0, x_max]."""
+    return (n - 2 * k - 1) * math.exp(beta * x_max**2 / 4 - B)
+
+
+def max_pool_bound(k, beta, x_i, x_max, lambda_i):
+    """Return the bound on |y_i - tau_i| when the weight outside the window is lambda_i."""
+    return max_pool_window_bound(k, beta, x_i) + lambda_i * x_max
+
+
+def max_pool_beta(k, x_min, eta):
+    """Return beta for an error of at most eta where x_i >= x_min (k >= 1)."""
+    return 4 * k / (math.e * eta * x_min)
+
+
+def max_pool_penalty(n, beta, x_max, eta):
+    """Return B for an error of at most eta where x_i >= x_min."""
+    return beta * x_max**2 / 4 + math.log(2 * n * x_max / eta)
 
 
 # --- 2 Almost orthogonal vectors ------------------------------------------------------------
 
 
-def jl_epsilon(delta):
-    """Return the distortion that makes normalised images delta-almost orthogonal."""
-    return delta / (CONSTANT["JLShift"] + delta)
-
-
 def jl_dimension(points, epsilon):
-    """Return the smallest dimension that the lemma allows for so many points."""
-    return math.ceil(CONSTANT["JLConstant"] * math.log(points) / epsilon**2)
+    """Return the dimension that the lemma asks for (a real number)."""
+    return 8 * math.log(points) / epsilon**2
 
 
-def jl_map(k, d, epsilon, rng):
-    """Draw the Gaussian [k, d] matrix of the proof of the lemma."""
-    return rng.standard_normal((k, d)) / math.sqrt(k * math.atanh(epsilon) / epsilon)
+def jl_epsilon(delta):
+    """Return the distortion that is used for delta-almost orthogonal vectors."""
+    return delta / 3
 
 
-def jl_failure(points, k, epsilon):
-    """Return the proof's bound on the probability that `jl_map` fails for so many points."""
-    r = math.atanh(epsilon) / epsilon
-    rate = (r - 1 - math.log(r) - math.log(1 - epsilon**2) / 2) / 2
-    return points * (points - 1) * math.exp(-k * rate)
+def jl_vector_count(n, delta):
+    """Return the number N of vectors that the lemma gives in n dimensions."""
+    return math.floor(math.exp(n * delta**2 / 72)) - 1
+
+
+def vector_count_bound(n, delta):
+    """Return the guaranteed size of U."""
+    return math.exp(n * delta**2 / 72) / 3
+
+
+def cosine_bound(epsilon):
+    """Return the bound on |u_i . u_j| for the normalised images."""
+    return 2 * epsilon / (1 - epsilon)
+
+
+def sign_vector_count(n, delta):
+    """Return the number of random sign vectors that the direct argument allows."""
+    return math.floor(math.exp(n * delta**2 / 4))
+
+
+def jl_map(n, N, rng):
+    """Draw a Gaussian [n, N] matrix that keeps lengths on average."""
+    return rng.standard_normal((n, N)) / math.sqrt(n)
 
 
 def distortion(M):
@@ -269,6 +311,17 @@ def distortion(M):
     distance = squared[:, None] + squared[None, :] - 2 * gram
     pairs = distance[~np.eye(len(gram), dtype=bool)] / 2
     return float(abs(np.concatenate([squared, pairs]) - 1).max())
+
+
+def worst_images(epsilon):
+    """Return the columns a_1, a_2 that the lemma allows and that are furthest from 90 degrees.
+
+    Args:
+        epsilon: distortion, in (0, 1/3].
+    """
+    cosine = -2 * epsilon / (1 - epsilon)
+    columns = np.array([[1, cosine], [0, math.sqrt(max(0, 1 - cosine**2))]])
+    return math.sqrt(1 - epsilon) * columns
 
 
 def unit_columns(M):
@@ -281,17 +334,27 @@ def inner_products(U):
     return (U.T @ U)[np.triu_indices(U.shape[1], 1)]
 
 
-def jl_vector_count(n, delta):
-    """Return the number N of vectors that the lemma gives in n dimensions (may be <= 0)."""
-    exponent = n * jl_epsilon(delta) ** 2 / CONSTANT["JLConstant"]
-    return math.floor(math.exp(exponent)) - 1
+# --- counting --------------------------------------------------------------------------------
 
 
-def vector_count_bound(n, delta):
-    """Return the guaranteed size of U, e^{n delta^2 / 72} / 3."""
-    return math.exp(n * delta**2 / CONSTANT["VectorsConstant"]) / CONSTANT["VectorsFactor"]
+def count_operations(function, *arrays):
+    """Run `function` on the arrays and return its numbers of multiplications and divisions.
 
+    Args:
+        function: takes and returns arrays; its other operations are not counted.
+        arrays: its arguments.
+    """
+    count = {"multiply": 0, "divide": 0}
 
-def sign_vector_count(n, delta):
-    """Return the number of random sign vectors that the direct argument allows."""
-    return math.floor(math.exp(n * delta**2 / CONSTANT["SignVectorsConstant"]))
+    class Counted(np.ndarray):
+        def __array_ufunc__(self, ufunc, method, *inputs, **options):
+            plain = [np.asarray(a) for a in inputs]
+            result = getattr(ufunc, method)(*plain, **options)
+            if ufunc is np.matmul:
+                count["multiply"] += result.size * plain[0].shape[-1]
+            elif ufunc.__name__ in count:
+                count[ufunc.__name__] += result.size
+            return np.asarray(result).view(Counted)
+
+    function(*(np.asarray(array).view(Counted) for array in arrays))
+    return count["multiply"], count["divide"]
