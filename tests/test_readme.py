@@ -1,5 +1,6 @@
 """The README: its commands exist, its files exist, its results are those of the notebooks."""
 
+import hashlib
 import re
 import subprocess
 
@@ -68,6 +69,14 @@ def test_files_that_it_names_exist():
     assert len(named) > 10
     for name in named - made:
         assert (ROOT / name).exists(), name
+
+
+def test_checksums_of_the_data_are_those_that_their_readme_states():
+    readme = (ROOT / "data" / "README.md").read_text("utf-8")
+    stated = dict(re.findall(r"^\| `([\w.]+)` .* `([0-9a-f]{64})` \|$", readme, re.M))
+    assert stated.keys() == {"cora.tgz", "nuclei.zip", "planetoid_split.json"}
+    for name, checksum in stated.items():
+        assert hashlib.sha256((ROOT / "data" / name).read_bytes()).hexdigest() == checksum, name
 
 
 def test_continuous_integration_runs_the_test_command_of_the_readme():
