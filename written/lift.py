@@ -47,7 +47,9 @@ def lifted_listings(cells: list[NotebookNode], names: tuple[str, ...]) -> dict[s
     for name in names:
         new = [name, *(n for n in listings.with_helpers(name, defined) if n not in shown)]
         shown.update(new)
-        parts[f"listing-{name}"] = "\\smallskip\n".join(map(latex.listing, (defined[n] for n in new)))
+        parts[f"listing-{name}"] = "\\smallskip\n".join(
+            map(latex.listing, (defined[n] for n in new))
+        )
     return parts
 
 

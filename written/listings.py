@@ -20,10 +20,8 @@ class Listing(NamedTuple):
 def definitions(cells: list[NotebookNode]) -> dict[str, Listing]:
     """Each top-level class, function and constant of the ``definitions`` cells, by name.
 
-    A listing has the comments directly above it, and all lines down to the next statement.
-
-    Raises:
-        ValueError: if a name is defined twice.
+    A listing has the comments directly above it, and all lines down to the next statement. Of
+    a name that is defined again the last definition counts, as in the notebook.
     """
     listings: dict[str, Listing] = {}
     for cell in cells:
@@ -42,8 +40,6 @@ def definitions(cells: list[NotebookNode]) -> dict[str, Listing]:
             piece = "\n".join(lines[start:end]).rstrip()
             targets = getattr(node, "targets", [getattr(node, "target", node)])
             for name in (getattr(t, "name", getattr(t, "id", None)) for t in targets):
-                if name in listings:
-                    raise ValueError(f"{name} is defined twice")
                 if name:
                     marked = [n - start for n in answers if start < n <= end]
                     listings[name] = Listing(piece, marked)
