@@ -3,15 +3,13 @@
 import ast
 import re
 
-import lift
 import nbformat
+import notebooks
 import pytest
 from definitions import ROOT
+from lift import LISTINGS
+from listings import MARKER, answer_lines, definitions
 
-EXPECTED_LISTINGS = {
-    "a4-gnn.ipynb": ["GraphConvolution", "GCN", "GraphAttentionLayer", "GAT"],
-    "a4-unet.ipynb": ["Down", "Up", "UNet"],
-}
 EXPECTED_ANSWERS = {"a4-gnn.ipynb": {"3.1", "3.2", "3.4"}, "a4-unet.ipynb": {"4.1"}}
 # a home folder or a temporary folder of the machine that ran the notebook
 MACHINE_PATH = re.compile(
@@ -19,7 +17,7 @@ MACHINE_PATH = re.compile(
 )
 
 
-@pytest.fixture(scope="module", params=lift.NOTEBOOKS)
+@pytest.fixture(scope="module", params=notebooks.NAMES)
 def path(request):
     return ROOT / request.param
 
@@ -71,7 +69,7 @@ def test_definition_cells_print_nothing_and_run_nothing(code_cells):
         ast.AnnAssign,
     )
     for cell in code_cells:
-        if "definitions" in lift.tags(cell):
+        if "definitions" in notebooks.tags(cell):
             assert not cell.outputs
             for node in ast.parse(cell.source).body:
                 docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
@@ -81,16 +79,30 @@ def test_definition_cells_print_nothing_and_run_nothing(code_cells):
 def test_answer_markers_enclose_code_for_every_question(path, code_cells):
     answered = set()
     for cell in code_cells:
-        if lift.answer_lines(cell.source):  # raises where the markers do not pair up
+        if answer_lines(cell.source):  # raises where the markers do not pair up
             answered |= {
-                match[2] for match in map(lift.MARKER.match, cell.source.splitlines()) if match
+                match[2] for match in map(MARKER.match, cell.source.splitlines()) if match
             }
     assert answered == EXPECTED_ANSWERS[path.name]
 
 
 def test_every_listing_of_the_report_has_marked_lines(path, notebook):
-    for name in EXPECTED_LISTINGS[path.name]:
-        assert lift.answer_lines(lift.listing(notebook.cells, name)), name
+    defined = definitions(notebook.cells)
+    for name in LISTINGS[notebooks.NAMES.index(path.name)]:
+        assert defined[name].answers, name
+
+
+def code_lines(cell):
+    return [line for line in cell.source.splitlines() if line.strip()]
+
+
+def test_notebook_is_short_enough_to_be_read(code_cells):
+    """At most 650 lines of code, no cell over 30 but one, the first answer in ten cells."""
+    lengths = sorted(len(code_lines(cell)) for cell in code_cells)
+    assert sum(lengths) <= 650
+    assert lengths[-2] <= 30
+    first = next(i for i, cell in enumerate(code_cells, 1) if answer_lines(cell.source))
+    assert first <= 10
 
 
 def test_lines_fit_the_page(code_cells):
@@ -99,28 +111,51 @@ def test_lines_fit_the_page(code_cells):
             assert len(line) <= 96, line
 
 
-@pytest.mark.parametrize(
-    ("name", "tag", "most"),
-    [
-        ("a4-gnn.ipynb", "answer-3.6", 3),
-        ("a4-unet.ipynb", "answer-4.2", 3),
-    ],
-)
-def test_final_answers_keep_to_the_sentence_limit(name, tag, most):
-    cell = lift.tagged(nbformat.read(ROOT / name, as_version=4).cells, tag)
-    assert 1 <= lift.sentences(lift.markdown(cell)) <= most
+def sentences(text):
+    """Number of sentences: full stops, question and exclamation marks that end a word."""
+    return len(re.findall(r"[.!?](?=\s|$)", text.strip()))
 
 
-def test_result_lines_are_unique(notebook):
-    """Each result is printed once; a key is everything but the measured values."""
-    lines = [tuple(sorted(line.items())) for line in lift.results(notebook.cells)]
-    assert lines
-    assert len(lines) == len(set(lines))
+def test_answer_is_two_sentences_of_at_most_sixty_words(path, notebook):
+    tag = {"a4-gnn.ipynb": "answer-3.6", "a4-unet.ipynb": "answer-4.2"}[path.name]
+    answer = " ".join(
+        notebooks.displayed(notebooks.tagged(notebook.cells, tag), "text/markdown")
+    )
+    assert 1 <= sentences(answer) <= 2
+    assert len(answer.split()) <= 60
 
 
 def test_sentence_count_on_worked_examples():
-    assert lift.sentences("One. Two! Three?") == 3
-    assert lift.sentences("GCN reaches 81.5 % on 20 seeds.") == 1
+    assert sentences("One. Two! Three?") == 3
+    assert sentences("GCN reaches 81.5 % on 20 seeds.") == 1
+
+
+SETTINGS = {"seed", "seeds", "epochs", "width", "lr", "lr_pair"}  # numbers that are no result
+
+
+def result_key(line):
+    """What a RESULT line is about: all but the numbers that were measured."""
+    return frozenset(
+        (name, value)
+        for name, value in line.items()
+        if name in SETTINGS or not re.fullmatch(r"-?[\d.]+", value)
+    )
+
+
+def test_result_lines_are_unique(notebook):
+    """Each thing is reported once: no two lines are about the same thing."""
+    keys = [result_key(line) for line in notebooks.results(notebook.cells)]
+    assert keys
+    assert {dict(key)["kind"]: sorted(key) for key in keys if keys.count(key) > 1} == {}
+
+
+def test_result_keys_leave_out_what_was_measured():
+    first, same, other = notebooks.parse_results(
+        "RESULT gain dataset=nuclei epochs=5 lead=0.1430\n"
+        "RESULT gain dataset=nuclei epochs=5 lead=-0.0010\n"
+        "RESULT gain dataset=nuclei epochs=8 lead=0.1430\n"
+    )
+    assert result_key(first) == result_key(same) != result_key(other)
 
 
 def test_unbalanced_markers_are_refused():
@@ -131,5 +166,5 @@ def test_unbalanced_markers_are_refused():
         "# >>> answer 3.1\n# >>> answer 3.1\nx = 1\n# <<< answer 3.1",
     ):
         with pytest.raises(ValueError, match="answer"):
-            lift.answer_lines(source)
-    assert lift.answer_lines("a\n# >>> answer 3.1\nb\n\nc\n# <<< answer 3.1\nd") == [3, 5]
+            answer_lines(source)
+    assert answer_lines("a\n# >>> answer 3.1\nb\n\nc\n# <<< answer 3.1\nd") == [3, 5]

@@ -414,7 +414,7 @@ def test_requirements_name_what_the_notebooks_import():
 def test_requirements_of_the_tests_name_what_those_import():
     files = [path for folder in ("tests", "written") for path in (ROOT / folder).rglob("*.py")]
     used = imports(path.read_text("utf-8") for path in files)
-    used |= {"ruff", "pytest_xdist", "lark"}  # used, but not imported
+    used |= {"ruff", "pytest_xdist", "antlr4_python3_runtime"}  # used, but not imported
     with_jupyter = {"nbformat", "nbclient"}
     named = requirements("tests/requirements.txt")
     assert named <= used <= named | requirements("requirements.txt") | with_jupyter
