@@ -12,7 +12,7 @@
 NOTEBOOKS := a4-gnn.ipynb a4-unet.ipynb
 EXECUTED := $(NOTEBOOKS:%=build/%)
 QUICK := $(NOTEBOOKS:%=build/quick/%)
-REPORT := $(filter-out written/a4-writeup.pdf,$(wildcard written/*.* written/sections/*))
+REPORT := $(foreach kind,py sh tex bib txt,$(wildcard written/*.$(kind) written/*/*.$(kind)))
 PYTHON := .venv/bin/python
 MINUTES = $(shell awk -F minutes= '/RESULT notebook=/ { sum += $$2 } END { print int(sum + 1) }' \
     $(NOTEBOOKS))

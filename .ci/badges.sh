@@ -10,3 +10,4 @@ for notebook in a4-gnn.ipynb a4-unet.ipynb; do
     sed -i "s|\($colab\)[^)\"]*|\1$1/blob/main/$notebook|g" "$notebook"
     sed -i "/$notebook/s|\($colab\)[^)\"]*|\1$1/blob/main/$notebook|g" README.md
 done
+echo "the badges open $1; the notebooks have changed, so run: make pdf"

@@ -386,7 +386,9 @@ def imports(sources):
             found |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and not node.level:
             found.add(node.module.split(".")[0])
-    own = {path.stem for path in ROOT.glob("*/**/*.py") if ".venv" not in path.parts}
+    own = {
+        path.stem for folder in ("tests", "written") for path in (ROOT / folder).rglob("*.py")
+    }
     distributions = packages_distributions()
     return {
         distributions[name][0].lower().replace("-", "_")

@@ -29,9 +29,7 @@ trap 'exit 1' HUP INT TERM
 mkdir "$work/build"
 cp -R written "$work"
 $python written/lift.py "$notebooks" "$work/build/written/lifted"
-figures=written/proof_figures.py
-[ -e $figures ] || figures=written/figures.py
-$python $figures "$work/build/written"
+$python written/proof_figures.py "$work/build/written"
 (cd "$work/written" &&
     latexmk -xelatex -halt-on-error -outdir=../build/written a4-writeup.tex) \
     >build/latex.log 2>&1 || {
