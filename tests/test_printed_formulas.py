@@ -20,7 +20,7 @@ from numpy.testing import assert_allclose
 def draw(rng):
     """Return one random point: a value for every symbol of the formulas."""
     n, k = int(rng.integers(11, 30)), int(rng.integers(1, 5))
-    latin, greek = "a a_i a_j b l p_i-j x_i x_min B V", "beta chi eta lambda_i nu omega_k"
+    latin, greek = "a b l M_i M_j p_i-j x_i x_min B V", "beta chi eta lambda_i nu omega_k"
     symbols = f"{latin} {greek} sigma_max tau_i theta zeta"
     point = {symbol: rng.uniform(0.3, 2) for symbol in symbols.split()}
     point |= {"n": n, "k": k, "m": int(rng.integers(2, 9)), "d": int(rng.integers(3, 9))}
@@ -184,14 +184,14 @@ CLAIMS = {
     "image-lengths": [
         lambda epsilon: 1 - epsilon,
         "<=",
-        lambda a_i: a_i**2,
+        lambda M_i: M_i**2,
         "<=",
         lambda epsilon: 1 + epsilon,
     ],
     "image-distances": [
         lambda epsilon: 2 * (1 - epsilon),
         "<=",
-        lambda a_i, a_j: (a_i - a_j) ** 2,
+        lambda M_i, M_j: (M_i - M_j) ** 2,
         "<=",
         lambda epsilon: 2 * (1 + epsilon),
     ],

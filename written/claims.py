@@ -314,7 +314,7 @@ def distortion(M):
 
 
 def worst_images(epsilon):
-    """Return the columns a_1, a_2 that the lemma allows and that are furthest from 90 degrees.
+    """Return the columns M_1, M_2 that the lemma allows and that are furthest from 90 degrees.
 
     Args:
         epsilon: distortion, in (0, 1/3].

@@ -26,7 +26,7 @@ STYLE = {
     "pdf.fonttype": 42,
     "savefig.dpi": 300,
 }
-SIZE = (6.5, 2.0)  # inches
+SIZE = (6.5, 1.9)  # inches
 BOUND = {"color": "black", "lw": 1.1}
 OTHER_BOUND = {"color": "0.45", "lw": 1.3, "ls": "--"}
 BLUE = {"color": "#0072B2", "ls": "none", "marker": "o"}
@@ -89,7 +89,7 @@ def max_pool_error(k, beta, B, inputs):
 
 
 def allowed_pairs(epsilon, rng):
-    """Return |u_1 . u_2| of random pairs a_1, a_2 that the lemma allows, one per epsilon."""
+    """Return |u_1 . u_2| of random pairs M_1, M_2 that the lemma allows, one per epsilon."""
     low, high = 1 - epsilon, 1 + epsilon
     first, second, half = rng.uniform(low, high, (3, len(epsilon)))
     return abs((first + second - 2 * half) / (2 * np.sqrt(first * second)))
@@ -294,7 +294,7 @@ def main(folder: Path) -> None:
     (folder / "convolution-example.tex").write_text(convolution_example(), encoding="utf-8")
     for name, draw in FIGURES.items():
         figure = draw(np.random.default_rng(413))
-        figure.tight_layout(pad=0.3)
+        figure.tight_layout(pad=0.3, w_pad=1.5)
         figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
         plt.close(figure)
 
