@@ -239,11 +239,11 @@ def test_report_has_at_most_twenty_pages_and_questions_1_and_2_nine(pdf):
     assert len(pdf) <= 20
     at = places(pdf)
     starts = sorted(
-        (place, title) for title, place in at.items() if re.match(r"\d \w|References", title)
+        (place, title) for title, place in at.items() if re.match(r"\d \w|Notes", title)
     )
     ends = [place for place, _ in starts[1:]] + [len(pdf)]
     sizes = {title: end - start for (start, title), end in zip(starts, ends, strict=True)}
-    proofs = [size for title, size in sizes.items() if not re.match("[34] |References", title)]
+    proofs = [size for title, size in sizes.items() if not re.match("[34] ", title)]
     assert len(proofs) == 3, sizes
     assert sum(proofs) <= 9, sizes
 

@@ -1,5 +1,7 @@
 """What report and README say in numbers: tables and sentences made from RESULT lines."""
 
+import re
+
 from latex import Table
 from notebooks import Result, one, select
 
@@ -16,6 +18,12 @@ STEPS = {
     "row_averages": "+ row averages",
     "equal_weights": "+ GAT's dropout",
     "GAT": "+ learned attention",
+}
+SETTINGS = {
+    "val": "validation",
+    "lr": "step size",
+    "decay": "decay of averages",
+    "by": "chosen by",
 }
 MODELS = {
     "equal_weights": "GAT, equal weights",
@@ -41,9 +49,9 @@ def points(line: Result, key: str) -> str:
     return difference(line, key, scale=100)
 
 
-def words(name: str) -> str:
-    """A name of a RESULT line as it is printed."""
-    return name.replace("_", " ")
+def words(text: str) -> str:
+    """A name or a value of a RESULT line as it is printed: spaces, and no zeros at the end."""
+    return re.sub(r"(\d\.\d*[1-9])0+\b", r"\1", SETTINGS.get(text, text.replace("_", " ")))
 
 
 def settings(lines: list[Result]) -> Table:
@@ -243,7 +251,7 @@ def step_sizes(lines: list[Result]) -> str:
         first, last = span(lines, "lr_pair", lr_pair=size)
         texts.append(
             f"{number(first['difference'], scale=100, sign='+')} and "
-            f"{number(last['difference'], scale=100, sign='+')} with a step of {size}"
+            f"{number(last['difference'], scale=100, sign='+')} with a step of {words(size)}"
         )
     return (
         f"After {first['epochs']} and {last['epochs']} epochs GAT minus GCN is "
@@ -254,8 +262,8 @@ def step_sizes(lines: list[Result]) -> str:
 def facts(gnn: list[Result], unet: list[Result]) -> dict[str, str]:
     """Words and sentences for captions and text, by name."""
     chosen = [
-        f"{MODELS.get(line['chosen'], line['chosen'])} {line['hidden']} wide, dropout "
-        f"{line['dropout']}, step {line['lr']}"
+        f"{MODELS.get(line['chosen'], line['chosen'])}: {line['hidden']} wide, dropout "
+        f"{words(line['dropout'])}, step {words(line['lr'])}"
         for line in select(gnn, "chosen")
     ]
     runs = [
@@ -267,13 +275,13 @@ def facts(gnn: list[Result], unet: list[Result]) -> dict[str, str]:
     return {
         "finding-gnn": finding_gnn(gnn),
         "finding-unet": finding_unet(unet),
-        "gnn-seeds": one(gnn, "ladder", ladder="ELU", epochs=100)["seeds"],
+        "gnn-seeds": select(gnn, "ladder", ladder="ELU")[0]["seeds"],
         "gnn-public-seeds": select(gnn, "public")[0]["seeds"],
         "gnn-chosen": "; ".join(chosen),
         "gnn-step-sizes": step_sizes(gnn),
         "gnn-comparisons": one(gnn, "comparisons")["comparisons"],
         "gnn-entropy": number(entropy["mean"], 3),
-        "gnn-uniform": number(entropy["share_above_0.99"], 0, 100),
+        "gnn-uniform": number(entropy["above_99"], 0, 100),
         "unet-runs": "; ".join(runs),
         "a2": a2_rule(unet),
     }
