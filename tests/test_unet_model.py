@@ -1,15 +1,11 @@
-"""The blocks of the U-Net, the network, and its training."""
-
-import copy
-import platform
-import resource
+"""The blocks of the U-Net, the network, its controls, and its training."""
 
 import pytest
 import torch
-from torchvision.transforms import v2
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
-ARGS = {"width": 4, "epochs": {"blobs": 2}, "batch_size": {"blobs": 2}, "lr": {"blobs": 1e-2}}
-VARIANTS = [{"skip": True}, {"skip": False}, {"skip": False, "widen": 1.5}]
+SETTINGS = {"width": 4, "discs": {"epochs": 3, "batch_size": 2, "decay": 0.9}}
+SETTINGS["lr"] = {"discs": {"with skips": 1e-2, "without skips": 1e-2, "equal size": 1e-2}}
 
 
 @pytest.fixture(autouse=True)
@@ -18,7 +14,12 @@ def seeded():
 
 
 @pytest.fixture(scope="module")
-def blobs(unet):
+def networks(unet):
+    return unet.MAIN | unet.CONTROLS
+
+
+@pytest.fixture(scope="module")
+def discs(unet):
     """Discs on noise: bright class 1 on dark class 0, an unlabelled corner, 32 x 48 pixels."""
     generator = torch.Generator().manual_seed(0)
     y, x = torch.meshgrid(torch.arange(32), torch.arange(48), indexing="ij")
@@ -29,23 +30,18 @@ def blobs(unet):
     masks[:, :4, :4] = unet.IGNORE
     splits = {
         name: (images[i : i + 4], masks[i : i + 4])
-        for i, name in zip((0, 4, 8), unet.SPLITS, strict=True)
+        for i, name in zip((0, 4, 8), ("train", "val", "test"), strict=True)
     }
-    return unet.SegmentationData("blobs", ("other", "disc"), splits, v2.Identity())
+    return unet.SegmentationData("discs", ("other", "disc"), (-1,), splits)
 
 
-@pytest.mark.parametrize("options", VARIANTS)
-@pytest.mark.parametrize(
-    "size", [(16, 16), (17, 16), (31, 33), (32, 80), (47, 63), (96, 96), (97, 50)]
-)
-def test_output_has_the_size_of_the_input(unet, options, size):
-    model = unet.UNet(2, 5, width=4, **options).eval()
-    assert model(torch.randn(2, 2, *size)).shape == (2, 5, *size)
+# --- network ---------------------------------------------------------------------------------
 
 
-def test_too_small_an_image_is_refused_with_its_size(unet):
-    with pytest.raises(ValueError, match=r"16 x 16.*\[1, 3, 64, 15\]"):
-        unet.UNet(3, 2, width=4)(torch.zeros(1, 3, 64, 15))
+@pytest.mark.parametrize("size", [(16, 16), (17, 16), (31, 33), (47, 63), (97, 50)])
+def test_output_has_the_size_of_the_input(networks, size):
+    for network in networks.values():
+        assert network(2, 5, 4).eval()(torch.randn(2, 2, *size)).shape == (2, 5, *size)
 
 
 def test_down_halves_and_up_restores_the_size(unet):
@@ -55,11 +51,10 @@ def test_down_halves_and_up_restores_the_size(unet):
     assert unet.Up(8, 4)(coarse, fine).shape == fine.shape
 
 
-def output_change(unet, skip, level, pixel):
+def output_change(model, level, pixel):
     """|change of the logits| when one pixel of one level reaches the decoder altered."""
-    model = unet.UNet(1, 2, width=4, skip=skip).eval()
     image = torch.randn(1, 1, 64, 64)
-    before = model(image)
+    before = model.eval()(image)
 
     def perturb(_, inputs):
         features = inputs[1].clone()
@@ -73,43 +68,34 @@ def output_change(unet, skip, level, pixel):
 @pytest.mark.parametrize(("level", "reach"), [(0, 2), (1, 8), (2, 20)])
 def test_skip_carries_a_change_of_one_level_to_its_place(unet, level, reach):
     row, column = 24 >> level, 40 >> level
-    moved = output_change(unet, True, level, (row, column)).nonzero()
+    moved = output_change(unet.UNet(1, 2, width=4), level, (row, column)).nonzero()
     centre = torch.tensor([row, column]) << level
     assert len(moved) > 0
     assert (moved - centre).abs().max() <= reach + 2**level - 1
 
 
-@pytest.mark.parametrize("level", range(4))
-def test_without_skip_the_decoder_sees_nothing_of_the_encoder_levels(unet, level):
-    assert output_change(unet, False, level, (2, 3)).max() == 0
+def test_each_variant_joins_the_levels_that_its_name_says(networks):
+    joined = {"with skips": {0, 1, 2, 3}, "no topmost skip": {1, 2, 3}}
+    for variant, network in networks.items():
+        reach = {i for i in range(4) if output_change(network(1, 2, 4), i, (2, 3)).any()}
+        assert reach == joined.get(variant, set()), variant
 
 
-@pytest.mark.parametrize("skip", [True, False])
-def test_gradient_flows_through_the_skip_only_when_it_is_on(unet, skip):
-    up = unet.Up(8, 4, skip=skip)
-    coarse = torch.randn(2, 8, 5, 5, requires_grad=True)
-    features = torch.randn(2, 4, 10, 11, requires_grad=True)
-    up(coarse, features).square().sum().backward()
-    assert coarse.grad.abs().max() > 0
-    assert (features.grad is not None and features.grad.abs().max() > 0) == skip
+def expected_parameters(c_in, n_classes, w, skip):
+    def double(i, o):  # weights of two 3x3 convolutions, scale and shift of two norms
+        return 9 * i * o + 9 * o * o + 4 * o
 
-
-def expected_parameters(c_in, n_classes, w, skip, widen=1.0):
-    def double(i, m, o):  # weights of two 3x3 convolutions, scale and shift of two norms
-        return 9 * i * m + 9 * m * o + 2 * m + 2 * o
-
-    count = double(c_in, w, w) + w * n_classes + n_classes
+    count = double(c_in, w) + w * n_classes + n_classes
     for f in (w, 2 * w, 4 * w, 8 * w):
-        count += double(f, 2 * f, 2 * f)
-        count += 4 * 2 * f * f + f + double(f * (1 + skip), round(widen * f), f)
+        count += double(f, 2 * f) + 4 * 2 * f * f + f + double(f * (1 + skip), f)
     return count
 
 
-@pytest.mark.parametrize("options", VARIANTS)
-@pytest.mark.parametrize("shape", [(1, 3, 4), (3, 2, 16), (3, 21, 64)])
-def test_parameter_count_follows_the_formula(unet, options, shape):
-    model = unet.UNet(*shape, **options)
-    assert unet.count_parameters(model) == expected_parameters(*shape, **options)
+@pytest.mark.parametrize("shape", [(1, 3, 4), (3, 21, 64)])
+def test_parameter_count_follows_the_formula(unet, shape):
+    for skip in (True, False):
+        count = unet.count_parameters(unet.UNet(*shape, skip=skip))
+        assert count == expected_parameters(*shape, skip)
 
 
 def test_original_width_has_31_million_parameters(unet):
@@ -117,139 +103,180 @@ def test_original_width_has_31_million_parameters(unet):
     assert unet.count_parameters(unet.UNet(1, 2)) == pytest.approx(31.0e6, rel=0.01)
 
 
-def test_control_without_skips_has_as_many_weights_as_the_network_with_skips(unet):
-    with_skips, control = (
-        sum(p.numel() for p in unet.UNet(3, 2, 16, **options).parameters() if p.dim() == 4)
-        for options in (VARIANTS[0], VARIANTS[2])
+def test_control_of_equal_size_has_as_many_convolution_weights_as_with_skips(networks):
+    with_skips, equal = (
+        sum(p.numel() for p in networks[name](3, 2, 16).parameters() if p.dim() == 4)
+        for name in ("with skips", "equal size")
     )
-    assert control == with_skips
+    assert equal == with_skips
 
 
-def test_one_batch_can_be_overfitted(unet, blobs):
-    images, masks = blobs.splits["train"]
-    model = unet.UNet(3, 2, width=8)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
-    for _ in range(80):
-        loss = unet.loss_function(model(blobs.normalise(images)), masks, blobs)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    labels = model(blobs.normalise(images)).argmax(1)
-    iou = unet.iou_per_class(unet.confusion_matrix(labels, masks, 2))
-    assert iou.min() > 0.99
+# --- training --------------------------------------------------------------------------------
 
 
-def test_loss_ignores_unlabelled_pixels(unet, blobs):
-    _, masks = blobs.splits["train"]
-    logits = torch.randn(4, 2, 32, 48)
-    changed = logits.clone()
-    changed[..., :4, :4] += torch.randn(4, 2, 4, 4)
-    loss = unet.loss_function(logits, masks, blobs)
-    assert torch.equal(unet.loss_function(changed, masks, blobs), loss)
-    changed[..., 10, 10] += torch.tensor([5.0, 0.0])
-    assert not torch.equal(unet.loss_function(changed, masks, blobs), loss)
+def trained(unet, data, epochs, decay=0.9, width=4, seed=0, lr=1e-2):
+    torch.manual_seed(seed)
+    model = unet.UNet(data.splits["train"][0].shape[1], len(data.classes), width)
+    return model, list(unet.train(model, data, epochs, 2, decay, lr, seed))
 
 
-def test_autocast_and_channels_last_keep_the_predictions(unet, blobs):
-    model = unet.UNet(3, 2, width=8)
-    unet.train(model, blobs, epochs=3, batch_size=2, lr=1e-2)
-    fast = unet.predict(model.to(memory_format=torch.channels_last), blobs, "test")
-    with torch.inference_mode():
-        images = blobs.normalise(blobs.splits["test"][0]).contiguous()
-        plain = model.to(memory_format=torch.contiguous_format)(images)
-    assert fast.dtype == torch.float32
-    torch.testing.assert_close(fast, plain, rtol=0.05, atol=0.1)
-    assert (fast.argmax(1) == plain.argmax(1)).float().mean() > 0.98
+@pytest.fixture(scope="module")
+def taught(unet, discs):
+    """Epoch, loss and averaged network of forty epochs on the discs."""
+    return trained(unet, discs, 40)[1]
 
 
-def test_training_lowers_the_loss_and_reports_every_epoch(unet, blobs):
-    epochs = []
-    model = unet.UNet(3, 2, width=4)
-    history = unet.train(model, blobs, 16, batch_size=2, lr=1e-2, on_epoch=epochs.append)
-    assert epochs == list(range(1, 17))
-    assert history[-1]["train_loss"] < 0.5 * history[0]["train_loss"]
-    assert history[-1]["val_miou"] > 0.8
+def test_training_learns_the_discs(unet, discs, taught):
+    epochs, losses, averages = zip(*taught, strict=True)
+    assert epochs == tuple(range(1, 41))
+    assert losses[-1] < 0.5 * losses[0]
+    labels, masks = unet.predict(averages[-1], discs, "test"), discs.splits["test"][1]
+    assert unet.mean_iou(unet.confusion_matrices(labels, masks, 2)) > 0.9
+
+
+def test_average_holds_the_exponential_average_of_weights_and_running_statistics(unet, discs):
+    model, averages = unet.UNet(3, 2, 4), []
+    follow = {k: x.clone() for k, x in model.state_dict().items() if x.is_floating_point()}
+    step = 0
+
+    def after_step(*_):
+        nonlocal step
+        step += 1
+        decay = min(0.6, step / (9 + step))
+        for name, x in model.state_dict().items():
+            if x.is_floating_point():
+                follow[name] = decay * follow[name] + (1 - decay) * x
+
+    handle = register_optimizer_step_post_hook(after_step)
+    try:
+        for _, _, average in unet.train(model, discs, 8, 2, 0.6, 1e-2, 0):
+            averages.append(average)
+    finally:
+        handle.remove()
+    state = averages[-1].state_dict()
+    for name, x in follow.items():
+        torch.testing.assert_close(state[name], x, rtol=1e-4, atol=1e-5)
+    assert step == 16
+    assert not torch.equal(state["last.weight"], model.last.weight)
+
+
+def test_unlabelled_pixels_do_not_count_in_the_loss(unet, discs):
+    changed = {k: (x.clone(), y.clone()) for k, (x, y) in discs.splits.items()}
+    losses = []
+    for label in (0, unet.IGNORE):
+        changed["train"][1][:, 20:, :10] = label
+        data = unet.SegmentationData("discs", discs.classes, (), changed)
+        data.class_weights = discs.class_weights
+        losses.append(trained(unet, data, 1)[1][0][1])
+    assert losses[0] != losses[1]
+
+
+def test_a_loss_that_is_not_finite_stops_the_training_and_names_the_data(unet, discs):
+    with pytest.raises(FloatingPointError, match=r"discs: the loss of epoch \d is (nan|inf)"):
+        trained(unet, discs, 3, lr=1e30)
+
+
+def test_training_never_touches_other_images_and_keeps_weights_apart(unet, discs):
+    data = unet.SegmentationData("discs", discs.classes, (), {"train": discs.splits["train"]})
+    model, steps = trained(unet, data, 1)
+    assert steps[0][2] is not model
 
 
 def test_a_run_is_determined_by_its_seed_and_variants_see_the_same_batches(
-    unet, blobs, monkeypatch
+    unet, discs, monkeypatch
 ):
     seen = []
     augment = unet.augment
 
-    def spy(images, masks, transform):
-        seen.append(images.sum().item())
-        return augment(images, masks, transform)
+    def spy(images, masks, draws, flips):
+        seen.append((images.sum().item(), draws.sum().item()))
+        torch.rand(7)  # whatever else draws from the global generator changes nothing
+        return augment(images, masks, draws, flips)
 
     monkeypatch.setattr(unet, "augment", spy)
-    runs = []
-    for variant, seed in (("with skips", 0), ("with skips", 0), ("without skips", 0)):
-        runs.append(unet.run(blobs, variant, seed, ARGS, lambda epoch: None))
-    assert seen[:4] == seen[4:8] == seen[8:]
-    assert runs[0].scores == runs[1].scores
-    assert runs[0].history == runs[1].history
-    assert runs[0].history != runs[2].history
-    unet.run(blobs, "with skips", 1, ARGS, lambda epoch: None)
-    assert seen[12:] != seen[:4]
+    first, again, other, seed = (
+        unet.run(unet.MAIN[variant], discs, variant, seed, SETTINGS)
+        for variant, seed in (
+            ("with skips", 0),
+            ("with skips", 0),
+            ("without skips", 0),
+            ("with skips", 1),
+        )
+    )
+    assert seen[:6] == seen[6:12] == seen[12:18]
+    assert seen[:6] != seen[18:]
+    assert (first.losses, first.miou) == (again.losses, again.miou)
+    assert first.losses != other.losses
+    assert first.losses != seed.losses
 
 
-def test_a_run_continues_where_another_ended_and_leaves_that_one_alone(unet, blobs):
-    first = unet.run(blobs, "with skips", 0, ARGS, lambda epoch: None)
-    ended = {name: x.clone() for name, x in first.model.state_dict().items()}
-    by_hand = copy.deepcopy(first.model)
-    torch.manual_seed(1003)
-    history = unet.train(by_hand, blobs, epochs=2, batch_size=2, lr=1e-2)
-
-    second = unet.run(blobs, "with skips", 3, ARGS, lambda epoch: None, first)
-    assert second.history == history
-    assert second.model is not first.model
-    for name, x in first.model.state_dict().items():
-        assert torch.equal(x, ended[name]), name
+def test_a_run_keeps_the_scores_of_marked_epochs_and_its_last_predictions(unet, discs):
+    r = unet.run(unet.MAIN["with skips"], discs, "with skips", 0, SETTINGS)
+    assert list(r.val) == list(r.miou) == list(r.test) == [1, 2, 3]
+    masks = discs.splits["test"][1]
+    assert (r.test[3] == unet.confusion_matrices(r.labels, masks, 2)).all()
+    assert r.miou[3] == unet.mean_iou(r.test[3])
+    assert (r.labels.dtype, r.labels.requires_grad) == (torch.uint8, False)
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt belongs to glibc")
-def test_freed_memory_is_used_again(unet):
-    assert unet.keep_freed_memory()
-
-    def faults() -> int:
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-        tensors = [torch.ones(2**20) for _ in range(8)]  # 1,024 pages each
-        del tensors
-        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-
-    faults()  # the first rounds may fetch their pages
-    assert sum(faults() for _ in range(10)) < 8 * 1024  # were none kept: ten times as many
-
-
-def test_training_never_touches_the_test_images(unet, blobs):
-    model = unet.UNet(3, 2, width=4)
-    splits = {name: blobs.splits[name] for name in ("train", "val")}
-    data = unet.SegmentationData("blobs", blobs.classes, splits, blobs.augment)
-    assert len(unet.train(model, data, epochs=1, batch_size=4, lr=1e-3)) == 1
+def test_every_network_is_trained_on_every_data_set_from_every_seed(unet, discs, capsys):
+    runs = unet.train_networks(unet.MAIN, {"discs": discs}, 2, SETTINGS)
+    assert [(r.variant, r.seed) for r in runs] == [
+        ("with skips", 0),
+        ("with skips", 1),
+        ("without skips", 0),
+        ("without skips", 1),
+    ]
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4
+    assert "4/4 discs, without skips, seed 1: test mIoU" in lines[3]
+    assert "0.0 left" in lines[3]
 
 
-def test_fast_dtype_falls_back_to_float32_where_torch_cannot_tell(unet, monkeypatch):
-    for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
-        monkeypatch.delattr(torch.cpu, name, raising=False)
-    assert unet.fast_dtype(torch.device("cpu")) == torch.float32
-    with unet.autocast(torch.device("cpu")):
-        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
+# --- prediction ------------------------------------------------------------------------------
+
+
+def test_prediction_of_a_mirror_image_is_the_mirror_image_of_the_prediction(
+    unet, discs, taught
+):
+    model = taught[-1][2]
+    images, masks = discs.splits["test"]
+    for flips in ((-1,), (-1, -2)):
+        data = unet.SegmentationData("discs", discs.classes, flips, discs.splits)
+        labels = unet.predict(model, data, "test")
+        assert 0 < labels.float().mean() < 1
+        for axes in (*((f,) for f in flips), flips):
+            data.splits = data.splits | {"val": (images.flip(axes), masks)}
+            same = unet.predict(model, data, "val").flip(axes) == labels
+            assert same.float().mean() > 0.999  # sums in another order
+
+
+def test_prediction_of_an_image_does_not_depend_on_the_others(unet, discs, taught):
+    model = taught[-1][2].train()
+    images, masks = discs.splits["test"]
+    alone = unet.SegmentationData("discs", discs.classes, (-1,), discs.splits)
+    alone.splits = discs.splits | {"val": (images[:1], masks[:1])}
+    same = unet.predict(model, alone, "val") == unet.predict(model, discs, "test")[:1]
+    assert same.float().mean() > 0.999
+
+
+def test_autocast_keeps_the_predictions(unet, discs, taught, monkeypatch):
+    average = taught[-1][2].to(memory_format=torch.channels_last)
+    fast = unet.predict(average, discs, "test")
+    plain = torch.autocast("cpu", enabled=False)
+    monkeypatch.setattr(unet, "autocast", lambda device: plain)
+    assert (unet.predict(average, discs, "test") == fast).float().mean() > 0.98
 
 
 @pytest.mark.parametrize(
-    ("capability", "dtype"), [((7, 5), torch.float16), ((8, 0), torch.bfloat16)]
+    ("kind", "capability", "dtype"),
+    [("cuda", (7, 5), torch.float16), ("cuda", (8, 0), torch.bfloat16), ("cpu", None, None)],
 )
-def test_fast_dtype_on_a_gpu_follows_its_generation(unet, monkeypatch, capability, dtype):
+def test_autocast_follows_the_device(unet, monkeypatch, kind, capability, dtype):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
-    assert unet.fast_dtype(torch.device("cuda")) == dtype
-
-
-def test_prediction_of_an_image_does_not_depend_on_the_others(unet, blobs):
-    images, masks = blobs.splits["test"]
-    model = unet.UNet(3, 2, width=4).train()
-    splits = blobs.splits | {"val": (images[:1], masks[:1])}
-    alone = unet.SegmentationData("blobs", blobs.classes, splits, blobs.augment)
-    together = unet.predict(model, blobs, "test")[:1]
-    torch.testing.assert_close(
-        together, unet.predict(model, alone, "val"), rtol=0.02, atol=0.02
-    )
+    asked = []
+    monkeypatch.setattr(torch, "autocast", lambda device, **options: asked.append(options))
+    for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        monkeypatch.delattr(torch.cpu, name, raising=False)  # as in a torch that lacks them
+    unet.autocast(torch.device(kind))
+    assert asked == [{"dtype": dtype} if dtype else {"dtype": torch.bfloat16, "enabled": False}]

@@ -3,17 +3,14 @@
     python tests/benchmarks/bench_unet.py
 
 A step is forward, cross-entropy, backward and AdamW on images of 96 x 96 pixels at width 16,
-8 at a time, then 16. Each candidate lives in a process of its own, because the notebook also
-changes how memory is handed back; they take turns, so that a busy machine slows all of them
-alike. Printed are medians, and how often each is as fast as the same network in NCHW float32.
+8 at a time, then 16. The candidates take turns, so that a busy machine slows all of them alike.
+Printed are medians, and how often each is as fast as the same network in NCHW float32.
 """
 
 import statistics
 import sys
 import time
 from collections.abc import Callable
-from multiprocessing import get_context
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 import segmentation_models_pytorch as smp
@@ -25,13 +22,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from definitions import ROOT, load_definitions
 
 WIDTH, BATCHES, SIZE, ROUNDS = 16, (8, 16), 96, 15
-CANDIDATES = {  # network, and how it is trained
-    "this U-Net, NCHW, float32": ("ours", "common"),
-    "this U-Net, channels last, float32": ("ours", "channels last"),
-    "this U-Net as in the notebook": ("ours", "notebook"),
-    "plain U-Net of equal width, NCHW, float32": ("plain", "common"),
-    "smp.Unet, ResNet-18 encoder, NCHW, float32": ("smp", "common"),
-}
 
 
 class PlainUNet(nn.Module):
@@ -74,79 +64,55 @@ def training_step(unet, model: nn.Module, how: str, batch: int) -> Callable[[], 
         unet: what a4-unet.ipynb defines.
         model: maps [n, 3, h, w] to logits [n, 2, h, w].
         how: "common" is NCHW and float32, "channels last" the other layout, and "notebook" that
-            with 16-bit numbers where they are fast, and with freed memory kept.
+            with 16-bit numbers where they are fast.
         batch: images in a step.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     layout = torch.contiguous_format if how == "common" else torch.channels_last
-    if how == "notebook":
-        unet.keep_freed_memory()
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(batch, 3, SIZE, SIZE, generator=generator).to(device)
-    x = x.contiguous(memory_format=layout)
-    y = torch.randint(0, 2, (batch, SIZE, SIZE), generator=generator).to(device)
+    x = torch.randn(batch, 3, SIZE, SIZE).to(device).contiguous(memory_format=layout)
+    y = torch.randint(0, 2, (batch, SIZE, SIZE)).to(device)
     model = model.to(device, memory_format=layout).train()
-    optimizer = torch.optim.AdamW(model.parameters(), fused=how == "notebook")
+    optimiser = torch.optim.AdamW(model.parameters(), fused=how == "notebook")
     plain = torch.autocast(device.type, enabled=False)
 
     def step():
         with unet.autocast(device) if how == "notebook" else plain:
             logits = model(x)
-        optimizer.zero_grad()
+        optimiser.zero_grad()
         cross_entropy(logits.float(), y).backward()
-        optimizer.step()
+        optimiser.step()
         if device.type == "cuda":
             torch.cuda.synchronize()
 
     return step
 
 
-def work(connection: Connection, network: str, how: str, batch: int) -> None:
-    """Send what runs here, then make a step and send its milliseconds for each message."""
-    unet = load_definitions(ROOT / "a4-unet.ipynb")
-    networks = {
-        "ours": lambda: unet.UNet(3, 2, WIDTH),
-        "plain": lambda: PlainUNet(3, 2, WIDTH),
-        "smp": lambda: smp.Unet("resnet18", encoder_weights=None, classes=2),
-    }
-    model = networks[network]()
-    step = training_step(unet, model, how, batch)
-    device = next(model.parameters()).device
-    dtype = unet.fast_dtype(device) if how == "notebook" else torch.float32
-    connection.send(
-        (device.type, str(dtype).removeprefix("torch."), unet.count_parameters(model))
-    )
-    while connection.recv():
-        start = time.perf_counter()
-        step()
-        connection.send(1000 * (time.perf_counter() - start))
-
-
 def compare(batch: int) -> None:
     """Print a table of medians and ratios for steps of ``batch`` images."""
-    context = get_context("spawn")
-    workers, facts = {}, {}
-    for name, candidate in CANDIDATES.items():
-        workers[name], there = context.Pipe()
-        arguments = (there, *candidate, batch)
-        context.Process(target=work, args=arguments, daemon=True).start()
-        facts[name] = workers[name].recv()
-    times = {name: [] for name in workers}
+    unet = load_definitions(ROOT / "a4-unet.ipynb")
+    candidates = {  # network, and how it is trained
+        "this U-Net, NCHW, float32": (unet.UNet(3, 2, WIDTH), "common"),
+        "this U-Net, channels last, float32": (unet.UNet(3, 2, WIDTH), "channels last"),
+        "this U-Net as in the notebook": (unet.UNet(3, 2, WIDTH), "notebook"),
+        "plain U-Net of equal width, NCHW, float32": (PlainUNet(3, 2, WIDTH), "common"),
+        "smp.Unet, ResNet-18 encoder, NCHW, float32": (
+            smp.Unet("resnet18", encoder_weights=None, classes=2),
+            "common",
+        ),
+    }
+    steps = {name: training_step(unet, *c, batch) for name, c in candidates.items()}
+    times = {name: [] for name in steps}
     for _ in range(ROUNDS + 3):
-        for name, worker in workers.items():
-            worker.send(True)
-            times[name].append(worker.recv())
-    for worker in workers.values():
-        worker.send(False)
+        for name, step in steps.items():
+            start = time.perf_counter()
+            step()
+            times[name].append(1000 * (time.perf_counter() - start))
     medians = {name: statistics.median(t[3:]) for name, t in times.items()}  # three warm up
-    reference, *_ = medians.values()
+    reference = next(iter(medians.values()))
     print(f"{batch} images, {torch.get_num_threads()} threads, torch {torch.__version__}")
     for name, median in medians.items():
-        device, dtype, parameters = facts[name]
-        size = f"{parameters / 1e6:5.2f} M parameters"
-        print(
-            f"{name:44} {device} {dtype:8} {size} {median:7.1f} ms {reference / median:5.2f}x"
-        )
+        size = f"{unet.count_parameters(candidates[name][0]) / 1e6:5.2f} M parameters"
+        print(f"{name:44} {size} {median:7.1f} ms {reference / median:5.2f}x")
 
 
 if __name__ == "__main__":
