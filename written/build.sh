@@ -18,7 +18,7 @@ rm -f "$output"
 have_tex || sh .ci/install.sh $packages || true
 have_tex || {
     echo "make: no report is built without TeX (sudo apt-get install" $packages")," \
-        "and written/a4-writeup.pdf stays as it is"
+        "so it is written/a4-writeup.pdf as committed"
     exit 0
 }
 mkdir -p build
