@@ -158,6 +158,7 @@ def draw_linear_attention(rng):
     cost.plot(lengths, formula, label="$2nmd+nm$", **BOUND)
     cost.set(xscale="log", yscale="log", xlabel="length $n$", ylabel="multiplications")
     cost.set_title("Kernel attention is linear in $n$")
+    cost.set_ylim(top=1e10)
     cost.legend()
 
     features = 2 ** np.arange(2, 11)
@@ -218,7 +219,7 @@ def draw_relative_attention(rng):
     pool.plot(betas, sharp, label=r"$\omega_k/(\beta x_{\min})$", **OTHER_BOUND)
     pool.set(xscale="log", yscale="log", xlabel=r"$\beta$", ylabel=r"$|y_i-\tau_i|$")
     pool.set_title(r"Max-pooling: $B$ must grow with $\beta$")
-    pool.set_ylim(bottom=2e-6)
+    pool.set_ylim(bottom=1e-8)
     pool.legend(loc="lower left")
     return figure
 
