@@ -99,12 +99,12 @@ def test_tables_show_the_result_lines(pages, lines):
         tables.public(gnn),
         tables.settings(unet),
         tables.scores(unet),
-        tables.plateau(unet, lift.read_plateau()),
     ]
     for header, rows in shown:
         assert len(header) <= 4
         for row in filter(None, rows):
             assert tight("".join(row)) in text, row
+    assert tight(tables.plateau(lift.read_plateau())) in text
 
 
 def test_tables_of_results_are_short(lines):
@@ -126,7 +126,8 @@ def test_each_section_opens_with_its_answer(pdf, pages, both):
     sections = ("3 Graph Convolution Networks", "4 U-Nets")
     for cells, tag, section in zip(both, ("answer-3.6", "answer-4.2"), sections, strict=True):
         answer = " ".join(notebooks.displayed(notebooks.tagged(cells, tag), "text/markdown"))
-        text = tight(pages[outline(pdf)[section] - 1])
+        page = outline(pdf)[section]  # or the next, if only the mark found room on it
+        text = tight("".join(pages[page - 1 : page + 1]))
         start = text.rindex(tight(section))
         assert tight(re.sub(r"[*`]", "", answer)) in text[start : start + 1000]
 
@@ -238,14 +239,8 @@ def places(pdf):
 def test_report_has_at_most_twenty_pages_and_questions_1_and_2_nine(pdf):
     assert len(pdf) <= 20
     at = places(pdf)
-    starts = sorted(
-        (place, title) for title, place in at.items() if re.match(r"\d \w|Notes", title)
-    )
-    ends = [place for place, _ in starts[1:]] + [len(pdf)]
-    sizes = {title: end - start for (start, title), end in zip(starts, ends, strict=True)}
-    proofs = [size for title, size in sizes.items() if not re.match("[34] ", title)]
-    assert len(proofs) == 3, sizes
-    assert sum(proofs) <= 9, sizes
+    (first,) = (place for title, place in at.items() if title.startswith("1 "))
+    assert at["3 Graph Convolution Networks"] - first <= 9
 
 
 def test_file_is_small_titled_and_on_a4(pdf):

@@ -61,7 +61,7 @@ def lift(folder: Path, output: Path) -> None:
         "pygments": latex.styles(),
         "facts": "".join(
             rf"\fact{{{name}}}{{{latex.paragraph(text)}}}" + "\n"
-            for name, text in tables.facts(gnn_lines, unet_lines).items()
+            for name, text in tables.facts(gnn_lines, unet_lines, read_plateau()).items()
         )
         + rf"\fact{{digest}}{{{digest(folder)}}}",
         "table-gnn-settings": latex.tabular(tables.settings(gnn_lines)),
@@ -69,7 +69,6 @@ def lift(folder: Path, output: Path) -> None:
         "table-gnn-public": latex.tabular(tables.public(gnn_lines)),
         "table-unet-settings": latex.tabular(tables.settings(unet_lines)),
         "table-unet-scores": latex.tabular(tables.scores(unet_lines)),
-        "table-unet-plateau": latex.tabular(tables.plateau(unet_lines, read_plateau())),
     }
     for cells, names, tag in zip(both, LISTINGS, ("answer-3.6", "answer-4.2"), strict=True):
         answer = notebooks.displayed(notebooks.tagged(cells, tag), "text/markdown")

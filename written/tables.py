@@ -159,18 +159,6 @@ def scores(lines: list[Result]) -> Table:
     return ["mIoU", *datasets(lines)], rows
 
 
-def plateau(lines: list[Result], doubled: list[Result]) -> Table:
-    """The lead of the skips where training stops, and where a run of twice the length does."""
-    rows = []
-    for data, epochs in datasets(lines).items():
-        end = one(lines, "gain", dataset=data, epochs=epochs)
-        rows.append([data, epochs, end["seeds"], number(end["lead"], 3, sign="+")])
-        for line in select(doubled, "plateau", dataset=data):
-            leads = [number(line[key], 3, sign="+") for key in ("lead", "lead_half")]
-            rows.append([data, line["epochs"], line["seeds"], ", halfway ".join(leads)])
-    return ["data", "epochs", "seeds", "lead of the skips in mIoU"], rows
-
-
 # --- both ------------------------------------------------------------------------------------
 
 
@@ -232,6 +220,16 @@ def finding_unet(lines: list[Result]) -> str:
     return f"What skip connections add to the U-Net's test mIoU is {'; '.join(texts)}."
 
 
+def plateau(doubled: list[Result]) -> str:
+    """What training twice as long changes, in one sentence; empty if it was never tried."""
+    texts = []
+    for line in select(doubled, "plateau"):
+        end, half = (number(line[key], 3, sign="+") for key in ("lead", "lead_half"))
+        where = f"{line['dataset']} after {line['epochs']} epochs"
+        texts.append(f"{end} on {where} ({half} halfway, {line['seeds']} seeds)")
+    return f"Trained twice as long, the skips lead by {listed(texts)}." if texts else ""
+
+
 def a2_rule(lines: list[Result]) -> str:
     """What Assignment 2's score makes of the networks, in a sentence; empty without flowers."""
     found = select(lines, "a2", variant="with-skips")
@@ -259,7 +257,7 @@ def step_sizes(lines: list[Result]) -> str:
     )
 
 
-def facts(gnn: list[Result], unet: list[Result]) -> dict[str, str]:
+def facts(gnn: list[Result], unet: list[Result], doubled: list[Result]) -> dict[str, str]:
     """Words and sentences for captions and text, by name."""
     chosen = [
         f"{MODELS.get(line['chosen'], line['chosen'])}: {line['hidden']} wide, dropout "
@@ -283,5 +281,6 @@ def facts(gnn: list[Result], unet: list[Result]) -> dict[str, str]:
         "gnn-entropy": number(entropy["mean"], 3),
         "gnn-uniform": number(entropy["above_99"], 0, 100),
         "unet-runs": "; ".join(runs),
+        "plateau": plateau(doubled),
         "a2": a2_rule(unet),
     }
