@@ -189,8 +189,8 @@ def test_marked_epochs_hold_the_length_and_its_half(unet):
 
 
 def test_result_line(unet, capsys):
-    unet.result("gain", dataset="nuclei", epochs=20, lead=0.05)
-    assert capsys.readouterr().out == "RESULT gain dataset=nuclei epochs=20 lead=0.0500\n"
+    unet.result("gain", variant="with skips", epochs=20, lead=0.05)
+    assert capsys.readouterr().out == "RESULT gain variant=with-skips epochs=20 lead=0.0500\n"
 
 
 def test_plateau_of_a_longer_run_is_stored_and_a_usual_run_refused(tmp_path, monkeypatch):

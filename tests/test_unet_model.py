@@ -230,7 +230,7 @@ def test_every_network_is_trained_on_every_data_set_from_every_seed(unet, discs,
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4
     assert "4/4 discs, without skips, seed 1: test mIoU" in lines[3]
-    assert "0.0 left" in lines[3]
+    assert "0.0 min left" in lines[3]
 
 
 # --- prediction ------------------------------------------------------------------------------
