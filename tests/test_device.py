@@ -160,7 +160,7 @@ def train_unet(unet, device, variant="with skips", epochs=3):
     return unet.run(network, blobs(unet, device), variant, 0, settings)
 
 
-@pytest.mark.parametrize("variant", ["with skips", "without skips", "no topmost skip"])
+@pytest.mark.parametrize("variant", ["with skips", "without skips", "equal size"])
 def test_unet_trains_and_is_scored_on_the_device(unet, cuda, variant):
     data, run = blobs(unet, cuda), train_unet(unet, cuda, variant)
     assert run.labels.device == CPU

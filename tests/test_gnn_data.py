@@ -1,12 +1,12 @@
-"""Cora and its splits, and what happens when a file is broken or the network is away."""
+"""Cora and its splits, and what happens when the archive or its sources are broken."""
 
+import gzip
 import hashlib
+import http.server
 import json
-import os
 import re
 import tarfile
-import urllib.error
-from pathlib import Path
+import threading
 
 import numpy as np
 import pytest
@@ -16,14 +16,7 @@ from definitions import ROOT, write_tgz
 pytestmark = pytest.mark.filterwarnings("ignore:Sparse:UserWarning")  # CSR is in beta
 
 ARCHIVE = ROOT / "data" / "cora.tgz"
-
-
-@pytest.fixture
-def empty(tmp_path, monkeypatch):
-    """An empty working folder with no setting that points to data."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("A4_DATA_DIR", raising=False)
-    return tmp_path
+NAMES = ("cora/cora.content", "cora/cora.cites")
 
 
 @pytest.fixture(scope="module")
@@ -33,71 +26,51 @@ def texts(gnn):
 
 @pytest.fixture(scope="module")
 def cora(gnn, texts):
-    return gnn.parse_cora(texts)
-
-
-def no_network(url, *_args, **_kwargs):
-    raise urllib.error.URLError("no network")
+    return gnn.parse_cora(*texts)
 
 
 # What Cora is
 
 
 def test_statistics(gnn, cora):
-    assert cora.words.shape == (2708, 1433)
-    assert cora.words.nnz == cora.words.sum() == 49216
-    assert cora.cites.shape == (5429, 2)
-    assert dict(zip(cora.classes, np.bincount(cora.labels).tolist(), strict=True)) == {
-        "Case_Based": 298,
-        "Genetic_Algorithms": 418,
-        "Neural_Networks": 818,
-        "Probabilistic_Methods": 426,
-        "Reinforcement_Learning": 217,
-        "Rule_Learning": 180,
-        "Theory": 351,
-    }
-    assert gnn.undirected_adjacency(cora.cites, 2708).nnz == 2 * 5278
+    papers, words, labels, cites = cora
+    assert len(set(papers)) == 2708
+    assert words.shape == (2708, 1433)
+    assert words.sum() == words.count_nonzero() == 49216
+    assert labels.bincount().tolist() == [298, 418, 818, 426, 217, 180, 351]
+    assert cites.shape == (5429, 2)
+    assert gnn.adjacency(cites, 2708).shape == (2, 2 * 5278 + 2708)
 
 
 def test_parsing_agrees_with_a_plain_reading_of_the_lines(cora, texts):
-    for i, line in list(enumerate(texts["cora.content"].splitlines()))[::97]:
-        paper, *words, name = line.split("\t")
-        assert cora.papers[i] == int(paper)
-        assert cora.words[[i]].toarray()[0].tolist() == [float(word) for word in words]
-        assert cora.classes[cora.labels[i]] == name
-    pairs = [
-        [int(paper) for paper in line.split()] for line in texts["cora.cites"].splitlines()
-    ]
-    assert cora.papers[cora.cites].tolist() == pairs
+    papers, words, labels, cites = cora
+    lines = texts[0].splitlines()
+    names = sorted({line.split("\t")[-1] for line in lines})
+    for i, line in list(enumerate(lines))[::97]:
+        paper, *ones, name = line.split("\t")
+        assert (papers[i], names[labels[i]]) == (int(paper), name)
+        assert words[i].tolist() == [float(one) for one in ones]
+    pairs = [[int(paper) for paper in line.split()] for line in texts[1].splitlines()]
+    assert np.array(papers)[cites].tolist() == pairs
 
 
-def test_adjacency_is_symmetric_without_loops_or_doubles(gnn):
-    adj = gnn.undirected_adjacency(np.array([[0, 1], [1, 0], [2, 2], [1, 3], [1, 3]]), 5)
-    expected = np.zeros((5, 5))
+def test_adjacency_has_each_link_both_ways_once_and_all_loops(gnn):
+    index = gnn.adjacency(torch.tensor([[0, 1], [1, 0], [2, 2], [1, 3], [1, 3]]), 5)
+    expected = torch.eye(5)
     expected[[0, 1, 1, 3], [1, 0, 3, 1]] = 1
-    assert adj.toarray().tolist() == expected.tolist()
-    assert adj.nnz == 4
+    assert torch.equal(index, expected.nonzero().t())
 
 
 def test_normalised_adjacency_is_the_handouts(gnn, cora):
-    adj = gnn.undirected_adjacency(cora.cites, 2708)
-    a_hat = adj.toarray().astype(float) + np.eye(2708)
+    index = gnn.adjacency(cora[3], 2708)
+    a_hat = torch.zeros(2708, 2708, dtype=torch.float64)
+    a_hat[tuple(index)] = 1
     root = a_hat.sum(1) ** -0.5
-    normalised = gnn.normalise_adjacency(adj)
-    assert normalised.nnz == 13264
-    np.testing.assert_allclose(normalised.toarray(), root[:, None] * a_hat * root, rtol=1e-6)
-
-
-def test_rows_sum_to_one_and_an_empty_row_stays_empty(gnn, cora):
-    np.testing.assert_allclose(gnn.normalise_rows(cora.words).sum(axis=1), 1, rtol=1e-6)
-    rows = gnn.normalise_rows(cora.words[:3].multiply([[1], [0], [1]]).tocsr())
-    np.testing.assert_allclose(np.asarray(rows.sum(axis=1)).ravel(), [1, 0, 1], rtol=1e-6)
-
-
-def test_to_torch_is_the_same_matrix(gnn, cora):
-    tensor = gnn.to_torch(cora.words.tocsc().tocsr(), torch.device("cpu"))
-    assert tensor.layout == torch.sparse_csr
-    assert np.array_equal(tensor.to_dense().numpy(), cora.words.toarray())
+    expected = root[:, None] * a_hat * root
+    symmetric = gnn.normalise(index, 2708).to_dense().double()
+    torch.testing.assert_close(symmetric, expected, rtol=1e-6, atol=0)
+    by_row = gnn.normalise(index, 2708, by_row=True).to_dense().double()
+    torch.testing.assert_close(by_row, a_hat / a_hat.sum(1, keepdim=True), rtol=1e-6, atol=0)
 
 
 # Splits
@@ -106,145 +79,162 @@ def test_to_torch_is_the_same_matrix(gnn, cora):
 def test_public_split_is_the_bundled_one(gnn, cora):
     listed = json.loads((ROOT / "data" / "planetoid_split.json").read_text())
     split = gnn.public_split()
-    assert set(split) == set(listed) == {"train", "val", "test"}
-    for role, index in split.items():
-        assert set(cora.papers[index].tolist()) == set(listed[role])
-        assert len(index) == len(listed[role])
-
-
-def test_public_split_is_disjoint_and_balanced(gnn, cora):
-    split = gnn.public_split()
-    assert [len(split[role]) for role in ("train", "val", "test")] == [140, 500, 1000]
-    assert len(torch.cat(list(split.values())).unique()) == 1640
-    assert np.bincount(cora.labels[split["train"]]).tolist() == [20] * 7
+    assert {role: len(nodes) for role, nodes in split.items()} == {
+        "train": 140,
+        "val": 500,
+        "test": 1000,
+    }
+    for role, nodes in split.items():
+        assert {cora[0][i] for i in nodes} == set(listed[role])
+    assert cora[2][split["train"]].bincount().tolist() == [20] * 7
 
 
 def test_random_splits_cover_all_nodes_once(gnn):
-    split = gnn.random_split(2708, seed=0)
-    assert len(split["train"]) == 140
-    assert torch.equal(torch.cat(list(split.values())).sort().values, torch.arange(2708))
-    assert torch.equal(split["train"], gnn.random_split(2708, seed=0)["train"])
-    assert not torch.equal(split["train"], gnn.random_split(2708, seed=1)["train"])
+    train, test = gnn.random_split(2708, seed=0)
+    assert len(train) == 140
+    assert torch.equal(torch.cat([train, test]).sort().values, torch.arange(2708))
+    assert torch.equal(train, gnn.random_split(2708, seed=0)[0])
+    assert not torch.equal(train, gnn.random_split(2708, seed=1)[0])
 
 
-# Where Cora is looked for
+# Archives
 
 
-def test_folder_data_comes_first(gnn, empty, monkeypatch):
-    monkeypatch.setattr(torch.hub, "download_url_to_file", no_network)
-    (empty / "data").mkdir()
-    (empty / "data" / "cora.tgz").write_bytes(ARCHIVE.read_bytes())
-    (empty / "elsewhere").mkdir()
-    (empty / "elsewhere" / "cora.tgz").write_bytes(b"broken")
-    monkeypatch.setenv("A4_DATA_DIR", str(empty / "elsewhere"))
-    assert gnn.load_cora_texts()["cora.cites"].count("\n") == 5429
+def members(texts, line_end=b"\n"):
+    contents = (text.encode().replace(b"\n", line_end) for text in texts)
+    return dict(zip(NAMES, contents, strict=True))
 
 
-def test_setting_comes_second(gnn, empty, monkeypatch):
-    monkeypatch.setattr(torch.hub, "download_url_to_file", no_network)
-    monkeypatch.setenv("A4_DATA_DIR", str(ARCHIVE.parent))
-    assert gnn.load_cora_texts()["cora.cites"].count("\n") == 5429
-    assert os.listdir(empty) == []
+def test_line_ends_do_not_matter(gnn, tmp_path, texts):
+    write_tgz(tmp_path / "cora.tgz", members(texts, b"\r\n"))
+    assert gnn.read_archive(tmp_path / "cora.tgz") == texts
 
 
-def test_download_comes_last_and_is_kept(gnn, empty, monkeypatch, texts):
-    asked = []
-
-    def download(url, target, *_args, **_kwargs):
-        asked.append(url)
-        Path(target).write_bytes(ARCHIVE.read_bytes())
-
-    monkeypatch.setattr(torch.hub, "download_url_to_file", download)
-    assert gnn.load_cora_texts() == gnn.load_cora_texts() == texts
-    assert asked == [gnn.CORA_URL]
-    assert os.listdir(empty) == ["data"]
-    assert os.listdir(empty / "data") == ["cora.tgz"]
+def truncated(path, _texts):
+    path.write_bytes(ARCHIVE.read_bytes()[:100_000])
 
 
-@pytest.mark.parametrize("first", ["away", "web page", "other archive"])
-@pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
-def test_second_source(gnn, empty, monkeypatch, texts, first, line_end):
-    def download(url, target, *_args, **_kwargs):
-        if url.startswith(gnn.CORA_SECOND_URL):
-            name = url.removeprefix(gnn.CORA_SECOND_URL)
-            Path(target).write_bytes(texts[name].encode().replace(b"\n", line_end))
-        elif first == "away":
-            no_network(url)
-        elif first == "web page":
-            Path(target).write_text("<html>moved</html>")
-        else:
-            write_tgz(target, {"cora/cora.content": b"1\n", "cora/cora.cites": b"1\n"})
-
-    monkeypatch.setattr(torch.hub, "download_url_to_file", download)
-    assert gnn.load_cora_texts() == texts
-    assert os.listdir(empty) == ["data"]
-    assert os.listdir(empty / "data") == ["cora.tgz"]
+def empty(path, _texts):
+    path.touch()
 
 
-# What is wrong with Cora
+def no_archive(path, _texts):
+    path.write_text("<html>please log in</html>")
 
 
-def test_without_network_the_error_says_what_to_do(gnn, empty, monkeypatch):
-    monkeypatch.setattr(torch.hub, "download_url_to_file", no_network)
-    with pytest.raises(OSError, match=r"no network.*cora\.tgz.*data/.*A4_DATA_DIR"):
-        gnn.load_cora_texts()
-    assert os.listdir(empty) == []
+def member_missing(path, texts):
+    write_tgz(path, {NAMES[0]: members(texts)[NAMES[0]]})
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, ConnectionResetError, TimeoutError])
-def test_interrupted_download_leaves_nothing(gnn, empty, monkeypatch, error):
-    def download(_url, target, *_args, **_kwargs):
-        Path(target).write_bytes(ARCHIVE.read_bytes()[:50_000])
-        raise error("cut off")
-
-    monkeypatch.setattr(torch.hub, "download_url_to_file", download)
-    with pytest.raises((KeyboardInterrupt, OSError)):
-        gnn.load_cora_texts()
-    assert os.listdir(empty) == []
+def folder_as_member(path, _texts):
+    with tarfile.open(path, "w:gz") as tar:
+        for name in NAMES:
+            info = tarfile.TarInfo(name)
+            info.type = tarfile.DIRTYPE
+            tar.addfile(info)
 
 
-def test_a_download_of_something_else_is_not_kept(gnn, empty, monkeypatch):
-    def download(_url, target, *_args, **_kwargs):
-        Path(target).write_text("<html>please log in</html>")
-
-    monkeypatch.setattr(torch.hub, "download_url_to_file", download)
-    with pytest.raises(OSError, match="cora"):
-        gnn.load_cora_texts()
-    assert os.listdir(empty) == []
+def one_character_changed(path, texts):
+    files = members(texts)
+    write_tgz(path, files | {NAMES[1]: b"9" + files[NAMES[1]][1:]})
 
 
-@pytest.mark.parametrize("length", [0, 10, 1_000, 50_000, 133_000])
-def test_truncated_archive(gnn, empty, length):
-    path = empty / "cora.tgz"
-    path.write_bytes(ARCHIVE.read_bytes()[:length])
-    with pytest.raises(ValueError, match=r"cora\.tgz.*expected.*found.*[Dd]elete"):
+def checksum_of_the_stream_wrong(path, _texts):
+    data = bytearray(ARCHIVE.read_bytes())
+    data[-6] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        truncated,
+        empty,
+        no_archive,
+        member_missing,
+        folder_as_member,
+        one_character_changed,
+        checksum_of_the_stream_wrong,
+    ],
+)
+def test_damaged_archive_is_named_with_what_was_found(gnn, tmp_path, texts, damage):
+    path = tmp_path / "cora.tgz"
+    damage(path, texts)
+    with pytest.raises(ValueError, match=r"cora\.tgz is not Cora's archive \(\w+: .*delete"):
         gnn.read_archive(path)
 
 
-@pytest.mark.parametrize("kind", ["text", "no member", "folder as member", "flipped byte"])
-def test_wrong_file(gnn, empty, texts, kind):
-    path = empty / "cora.tgz"
-    content, cites = (texts[name].encode() for name in ("cora.content", "cora.cites"))
-    if kind == "text":
-        path.write_text("not an archive")
-    elif kind == "no member":
-        write_tgz(path, {"cora/cora.content": content})
-    elif kind == "folder as member":
-        with tarfile.open(path, "w:gz") as tar:
-            for name in ("cora/cora.content", "cora/cora.cites"):
-                info = tarfile.TarInfo(name)
-                info.type = tarfile.DIRTYPE
-                tar.addfile(info)
-    else:
-        write_tgz(path, {"cora/cora.content": content, "cora/cora.cites": b"9" + cites[1:]})
-    with pytest.raises(ValueError, match=r"cora\.tgz.*expected.*found.*[Dd]elete"):
+def test_any_flipped_byte_is_found(gnn, tmp_path):
+    good = ARCHIVE.read_bytes()
+    for at in np.linspace(20, len(good) - 20, 8).astype(int):
+        data = bytearray(good)
+        data[at] ^= 16
+        (tmp_path / "cora.tgz").write_bytes(data)
+        with pytest.raises(ValueError, match=r"cora\.tgz"):
+            gnn.read_archive(tmp_path / "cora.tgz")
+
+
+def test_an_archive_of_gigabytes_is_refused_by_its_size(gnn, tmp_path):
+    path = tmp_path / "cora.tgz"
+    zeros = gzip.compress(bytes(2**24), compresslevel=9)
+    path.write_bytes(zeros * 128)  # 2 GiB in 2 MB: gzip streams may follow each other
+    with pytest.raises(ValueError, match="unpacks to more than"):
         gnn.read_archive(path)
 
 
-def test_line_ends_do_not_matter(gnn, empty, texts):
-    members = {f"cora/{k}": v.encode().replace(b"\n", b"\r\n") for k, v in texts.items()}
-    write_tgz(empty / "cora.tgz", members)
-    assert gnn.read_archive(empty / "cora.tgz") == texts
+# Downloads, from a server on this machine
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch, gnn):
+    """A folder whose files the two addresses of Cora lead to; no other source has it."""
+    folder = tmp_path / "server"
+    (folder / "parts").mkdir(parents=True)
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *args):
+            super().__init__(*args, directory=folder)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{running.server_port}"
+        monkeypatch.setattr(gnn, "CORA_URL", f"{address}/cora.tgz")
+        monkeypatch.setattr(gnn, "CORA_PARTS", f"{address}/parts/")
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        monkeypatch.delenv("A4_DATA_DIR", raising=False)
+        monkeypatch.chdir(tmp_path)
+        yield folder
+        running.shutdown()
+
+
+def fetch_cora(gnn):
+    options = {"check": gnn.read_archive, "downloader": gnn.download_cora}
+    return gnn.fetch("cora.tgz", gnn.CORA_URL, gnn.CORA_PARTS, **options)
+
+
+@pytest.mark.parametrize("first", ["good", "away", "web page", "other archive"])
+def test_each_source_is_tried_and_the_rest_cleaned_up(gnn, server, texts, first):
+    if first == "good":
+        (server / "cora.tgz").write_bytes(ARCHIVE.read_bytes())
+    elif first == "web page":
+        no_archive(server / "cora.tgz", texts)
+    elif first == "other archive":
+        write_tgz(server / "cora.tgz", dict.fromkeys(NAMES, b"1\n"))
+    if first != "good":
+        for name, content in members(texts, b"\r\n").items():
+            (server / "parts" / name.removeprefix("cora/")).write_bytes(content)
+    path = fetch_cora(gnn)
+    assert gnn.read_archive(path) == texts
+    assert [file.name for file in path.parent.iterdir()] == ["cora.tgz"]
+
+
+def test_without_any_source_the_error_names_file_and_causes(gnn, server):
+    no_archive(server / "cora.tgz", None)
+    with pytest.raises(FileNotFoundError, match=r"(?s)cora\.tgz.*not Cora's archive.*404"):
+        fetch_cora(gnn)
 
 
 def test_readme_lists_every_bundled_file_with_its_checksum():

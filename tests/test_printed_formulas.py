@@ -20,7 +20,7 @@ from numpy.testing import assert_allclose
 def draw(rng):
     """Return one random point: a value for every symbol of the formulas."""
     n, k = int(rng.integers(11, 30)), int(rng.integers(1, 5))
-    latin, greek = "a b l M_i M_j p_i-j x_i x_min B V", "beta chi eta lambda_i nu omega_k"
+    latin, greek = "a b l r M_i M_j p_i-j x_i x_min B V", "beta chi eta lambda_i nu omega_k"
     symbols = f"{latin} {greek} sigma_max tau_i theta zeta"
     point = {symbol: rng.uniform(0.3, 2) for symbol in symbols.split()}
     point |= {"n": n, "k": k, "m": int(rng.integers(2, 9)), "d": int(rng.integers(3, 9))}
@@ -168,6 +168,13 @@ CLAIMS = {
             )
         ),
     ],
+    "outside-score": [lambda b, x_max, B: b * x_max + claims.max_pool_layer(1, 1, B).p(2)],
+    "sharp-term": [lambda b, r: max((g - r) * math.exp(-b * g) for g in (r + 1 / b, r, r + 9))],
+    "sharp-suffices": [
+        lambda k, b, r: 2 * k * b * (1 / b) * math.exp(-b * (r + 1 / b)),
+        "<=",
+        lambda b, r: b * r,
+    ],
     "omega": [lambda k: claims.omega(k) * math.exp(claims.omega(k))],
     "pool-sharp": [
         "<=",
@@ -179,6 +186,17 @@ CLAIMS = {
     "leak-least": [">=", lambda k: 1 / (2 * k + 2)],
     "zero-query": [">=", lambda a: a / 3],
     # 2
+    "jl-applies": [
+        lambda N, epsilon: claims.jl_dimension(N + 1, epsilon),
+        "=",
+        lambda N, delta: claims.jl_dimension(N + 1, claims.jl_epsilon(delta)),
+    ],
+    "dot-low": [lambda epsilon: -4 * epsilon],
+    "dot-high": [lambda epsilon: 4 * epsilon],
+    "worst-length": ["=", lambda epsilon: worst_gram(epsilon)[0, 0]],
+    "worst-dot": ["=", lambda epsilon: worst_gram(epsilon)[0, 1]],
+    "worst-distance": ["=", lambda epsilon: worst_gram(epsilon) @ [1, -1] @ [1, -1]],
+    "sign-pairs": [lambda N: math.comb(N, 2)],
     "jl-low": [lambda epsilon: 1 - epsilon],
     "jl-high": [lambda epsilon: 1 + epsilon],
     "image-lengths": [
@@ -223,6 +241,12 @@ CLAIMS = {
 def matmul_cost(left, right):
     """The multiplications of one matrix product."""
     return claims.count_operations(np.matmul, np.ones(left), np.ones(right))[0]
+
+
+def worst_gram(epsilon):
+    """The inner products of the two images that the text gives."""
+    M = claims.worst_images(epsilon)
+    return M.T @ M
 
 
 def linear_attention_cost(n, m, d):

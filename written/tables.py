@@ -9,7 +9,6 @@ VARIANTS = {
     "with-skips": "with skips",
     "without-skips": "without skips",
     "equal-size": "without skips, as many weights",
-    "no-topmost-skip": "without the topmost skip",
 }
 
 STEPS = {
