@@ -160,17 +160,6 @@ def test_average_holds_the_exponential_average_of_weights_and_running_statistics
     assert not torch.equal(state["last.weight"], model.last.weight)
 
 
-def test_unlabelled_pixels_do_not_count_in_the_loss(unet, discs):
-    changed = {k: (x.clone(), y.clone()) for k, (x, y) in discs.splits.items()}
-    losses = []
-    for label in (0, unet.IGNORE):
-        changed["train"][1][:, 20:, :10] = label
-        data = unet.SegmentationData("discs", discs.classes, (), changed)
-        data.class_weights = discs.class_weights
-        losses.append(trained(unet, data, 1)[1][0][1])
-    assert losses[0] != losses[1]
-
-
 def test_a_loss_that_is_not_finite_stops_the_training_and_names_the_data(unet, discs):
     with pytest.raises(FloatingPointError, match=r"discs: the loss of epoch \d is (nan|inf)"):
         trained(unet, discs, 3, lr=1e30)
