@@ -26,7 +26,6 @@ sys.path.insert(0, str(ROOT / "tests"))
 from definitions import load_definitions  # noqa: E402
 
 gnn = load_definitions(ROOT / "a4-gnn.ipynb")
-CPU = torch.device("cpu")
 SIZES = [10**3, 10**4, 10**5, 10**6]
 
 
@@ -52,7 +51,12 @@ class PygGAT(nn.Module):
         self.layer2 = GATConv(64, n_classes, concat=False, dropout=0.6)
 
     def forward(self, x, edge_index):
-        hidden = elu(self.layer1(dropout(x, 0.6, self.training), edge_index))
+        if x.is_sparse:
+            values = dropout(x.values(), 0.6, self.training)
+            x = torch.sparse_coo_tensor(x.indices(), values, x.shape, is_coalesced=True)
+        else:
+            x = dropout(x, 0.6, self.training)
+        hidden = elu(self.layer1(x, edge_index))
         return self.layer2(dropout(hidden, 0.6, self.training), edge_index)
 
 
@@ -66,7 +70,7 @@ class DenseGAT(gnn.GAT):
         scores = scores.masked_fill(adj[:, :, None] == 0, -torch.inf)
         weights = dropout(scores.softmax(dim=1), layer.dropout, self.training)
         out = torch.einsum("ijh,jhc->ihc", weights, s)
-        return (out.flatten(1) if layer.is_concat else out.mean(1)) + layer.bias
+        return out.flatten(1) if layer.is_concat else out.mean(1)
 
     def forward(self, x, adj):
         hidden = elu(self.layer(self.layer1, dropout(x, self.dropout, self.training), adj))
@@ -86,9 +90,9 @@ def train_step(model, x, adj, y, index):
 
 
 def our_step(model, x, adj, y, index):
-    """One step of the notebook's own training loop."""
-    steps = gnn.training_steps(model, x, adj, y, index, 0.005, 5e-4)
-    return lambda: next(steps)
+    """A function that makes one of the notebook's own training steps."""
+    optimiser = gnn.adam(model, 0.005, 5e-4)
+    return lambda: gnn.train_step(model, optimiser, x, adj, y, index)
 
 
 def seconds(step, repeats):
@@ -100,13 +104,12 @@ def seconds(step, repeats):
 
 
 def cora_inputs():
-    """Sparse and dense features and Ã, edge list, labels and public training nodes."""
-    cora = gnn.parse_cora(gnn.read_archive(ROOT / "data" / "cora.tgz"))
-    plain = gnn.undirected_adjacency(cora.cites, len(cora.papers))
-    adj = gnn.to_torch(gnn.normalise_adjacency(plain), CPU)
-    x = gnn.to_torch(gnn.normalise_rows(cora.words), CPU)
-    edges = torch.from_numpy(np.stack(plain.nonzero())).long()
-    return x, adj, edges, torch.from_numpy(cora.labels), gnn.public_split()["train"]
+    """Features and Ã, edge list, labels and public training nodes; x and Ã are dense."""
+    _, words, labels, cites = gnn.parse_cora(*gnn.read_archive(ROOT / "data" / "cora.tgz"))
+    index = gnn.adjacency(cites, len(labels))
+    edges = index[:, index[0] != index[1]]  # PyG adds the self-loops itself
+    x, adj = words / words.sum(1, keepdim=True), gnn.normalise(index, len(labels)).to_dense()
+    return x, adj, edges, labels, gnn.public_split()["train"]
 
 
 def compare(title, steps, rounds=9):
@@ -131,25 +134,28 @@ def compare_on_cora():
     """Both models against PyTorch Geometric and the dense definition."""
     torch.manual_seed(0)
     x, adj, edges, y, index = cora_inputs()
-    dense_x, dense_adj = x.to_dense(), adj.to_dense()
+    ours = gnn.SparseMatrix(x), gnn.SparseGraph(adj)
+    sparse_x = x.to_sparse_coo().coalesce()
+    gcn, gat = (1433, 16, 7, 0.5), (1433, 64, 7, 8, 0.6, 0.2)
     compare(
         "GCN, 16 hidden units",
         {
-            "this notebook": our_step(gnn.GCN(1433, 16, 7, 0.5), x, adj, y, index),
-            "PyG GCNConv, cached": train_step(PygGCN(1433, 7), dense_x, edges, y, index),
-            "dense definition": train_step(
-                gnn.GCN(1433, 16, 7, 0.5), dense_x, dense_adj, y, index
+            "this notebook": our_step(gnn.GCN(*gcn), *ours, y, index),
+            "PyG GCNConv, cached": train_step(PygGCN(1433, 7), x, edges, y, index),
+            "the same, sparse features": train_step(PygGCN(1433, 7), sparse_x, edges, y, index),
+            "this notebook, COO": our_step(
+                gnn.GCN(*gcn), sparse_x, adj.to_sparse_coo(), y, index
             ),
+            "dense definition": train_step(gnn.GCN(*gcn), x, adj, y, index),
         },
     )
     compare(
         "GAT, 8 heads of 8",
         {
-            "this notebook": our_step(gnn.GAT(1433, 64, 7, 8, 0.6, 0.2), x, adj, y, index),
-            "PyG GATConv": train_step(PygGAT(1433, 7), dense_x, edges, y, index),
-            "dense definition": train_step(
-                DenseGAT(1433, 64, 7, 8, 0.6, 0.2), dense_x, dense_adj, y, index
-            ),
+            "this notebook": our_step(gnn.GAT(*gat), *ours, y, index),
+            "PyG GATConv": train_step(PygGAT(1433, 7), x, edges, y, index),
+            "the same, sparse features": train_step(PygGAT(1433, 7), sparse_x, edges, y, index),
+            "dense definition": train_step(DenseGAT(*gat), x, adj, y, index),
         },
         rounds=5,
     )
@@ -169,8 +175,8 @@ def one_size(kind, n):
     index = torch.cat([ends, ends.flip(0), loops], dim=1)
     weights = torch.full((index.shape[1],), 1 / 11)
     adj = torch.sparse_coo_tensor(index, weights, (n, n), check_invariants=True)
-    adj = adj.coalesce().to_sparse_csr()
-    del ends, loops, index
+    adj = gnn.SparseGraph(adj)
+    del ends, loops, index, weights
     x, y = torch.randn(n, 32), torch.randint(8, (n,))
     model = gnn.GCN(32, 16, 8, 0.5) if kind == "GCN" else gnn.GAT(32, 16, 8, 4, 0.5, 0.2)
     step = our_step(model, x, adj, y, torch.arange(n))
@@ -183,6 +189,7 @@ def one_size(kind, n):
 def cora_memory():
     """Prints the peak memory in MB of twenty epochs of the 8x8 GAT on Cora."""
     x, adj, _, y, index = cora_inputs()
+    x, adj = gnn.SparseMatrix(x), gnn.SparseGraph(adj)
     step = our_step(gnn.GAT(1433, 64, 7, 8, 0.6, 0.2), x, adj, y, index)
     seconds(step, 20)
     print(peak_memory())
