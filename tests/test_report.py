@@ -205,9 +205,9 @@ def rasters(page):
         yield min(data.horizontal_dpi, data.vertical_dpi) / scale
 
 
-def test_no_page_has_a_gap_over_a_tenth(pdf):
+def test_no_page_has_a_gap_over_an_eighth(pdf):
     gaps = [largest_gap(page) for page in pdf][:-1]  # the last page ends where the text does
-    assert {number: gap for number, gap in enumerate(gaps, start=1) if gap > 0.1} == {}
+    assert {number: gap for number, gap in enumerate(gaps, start=1) if gap > 0.125} == {}
 
 
 def test_rasters_have_at_least_300_dots_per_inch(pdf):
