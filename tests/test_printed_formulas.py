@@ -280,7 +280,7 @@ def test_printed_formula_is_the_tested_one(name):
         for part, claim in zip(parts, CLAIMS[name], strict=True):
             if not isinstance(part, str):
                 assert_allclose(
-                    printed.evaluate(part, point), call(claim, point), rtol=1e-9, atol=0
+                    printed.evaluate(part, point), float(call(claim, point)), rtol=1e-9, atol=0
                 )
 
 
