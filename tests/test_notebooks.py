@@ -6,7 +6,7 @@ import re
 import nbformat
 import notebooks
 import pytest
-from definitions import ROOT
+from definitions import ROOT, sentences
 from lift import LISTINGS
 from listings import MARKER, answer_lines, definitions
 
@@ -109,11 +109,6 @@ def test_lines_fit_the_page(code_cells):
     for cell in code_cells:
         for line in cell.source.splitlines():
             assert len(line) <= 96, line
-
-
-def sentences(text):
-    """Number of sentences: full stops, question and exclamation marks that end a word."""
-    return len(re.findall(r"[.!?](?=\s|$)", text.strip()))
 
 
 def test_answer_is_two_sentences_of_at_most_sixty_words(path, notebook):

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import nbformat
+from notebooks import stdout
 
 STORED = Path(__file__).with_name("plateau.txt")
 
@@ -20,13 +21,7 @@ def plateau_lines(notebook: Path) -> list[str]:
     Raises:
         ValueError: there is no `RESULT plateau`, as the run was not a longer one.
     """
-    printed = [
-        output.text
-        for cell in nbformat.read(notebook, as_version=4).cells
-        for output in cell.get("outputs", [])
-        if output.output_type == "stream"
-    ]
-    lines = "".join(printed).splitlines()
+    lines = "".join(map(stdout, nbformat.read(notebook, as_version=4).cells)).splitlines()
     found = [x for x in lines if x.startswith(("RESULT plateau ", "RESULT gain "))]
     if not any(x.startswith("RESULT plateau ") for x in found):
         raise ValueError(f"{notebook.name}: no 'RESULT plateau', run it with A4_LONGER=2")

@@ -26,7 +26,7 @@ STYLE = {
     "pdf.fonttype": 42,
     "savefig.dpi": 300,
 }
-SIZE = (6.5, 1.9)  # inches
+SIZE = (6.5, 2.2)  # inches
 BOUND = {"color": "black", "lw": 1.1}
 OTHER_BOUND = {"color": "0.45", "lw": 1.3, "ls": "--"}
 BLUE = {"color": "#0072B2", "ls": "none", "marker": "o"}

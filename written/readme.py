@@ -8,18 +8,7 @@ import latex
 import matplotlib.pyplot as plt
 import tables
 from notebooks import Result, one, select
-
-STYLE = {
-    "font.size": 9,
-    "axes.titlesize": 9,
-    "legend.fontsize": 8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.3,
-    "legend.frameon": False,
-    "lines.markersize": 4,
-}
+from proof_figures import STYLE
 
 
 def markdown_table(table: latex.Table) -> str:
