@@ -192,7 +192,7 @@ def ring(gnn, device, n_nodes=24):
     pairs = torch.stack([torch.arange(n_nodes), torch.arange(n_nodes).roll(1)], dim=1)
     adj = gnn.normalise(gnn.adjacency(pairs, n_nodes), n_nodes).to_dense().to(device)
     x, y = torch.eye(n_nodes).to(device), (torch.arange(n_nodes) * 3 // n_nodes).to(device)
-    inputs = {"dense": (x, adj), "fast": (gnn.SparseMatrix(x), gnn.SparseGraph(adj))}
+    inputs = {"dense": (x, adj), "fast": (gnn.SparseMatrix(x), gnn.SparseMatrix(adj))}
     return inputs, y, torch.arange(0, n_nodes, 2).to(device)
 
 

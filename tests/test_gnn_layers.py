@@ -30,7 +30,7 @@ def as_layout(gnn, matrix, layout):
     if layout == "dense":
         return matrix
     if layout == "fast":
-        return gnn.SparseGraph(matrix)
+        return gnn.SparseMatrix(matrix)
     if layout == "coo":
         return matrix.to_sparse_coo()
     if layout == "uncoalesced":  # each entry as the sum of two stored in disorder
@@ -221,7 +221,7 @@ def test_only_the_pattern_of_the_adjacency_matters_to_attention(gnn):
     torch.testing.assert_close(layer(x, 5 * adj), layer(x, adj))
     stored = (adj.detach() + 1).to_sparse_csr()  # all entries stored, most of them zero
     stored.values().sub_(1)
-    for same in (stored, gnn.SparseGraph(stored)):
+    for same in (stored, gnn.SparseMatrix(stored)):
         torch.testing.assert_close(layer(x, same), layer(x, adj))
     layer(x, adj).sum().backward()
     assert adj.grad is None  # as the docstring says
@@ -283,7 +283,7 @@ def test_gat_drops_its_inputs(gnn, rate):
 
 @MODELS
 def test_evaluation_is_deterministic_and_training_follows_the_seed(gnn, name):
-    adj, x = gnn.SparseGraph(random_graph()), gnn.SparseMatrix(features(12))
+    adj, x = gnn.SparseMatrix(random_graph()), gnn.SparseMatrix(features(12))
     losses = []
     for _ in range(2):
         model, y = build(gnn, name), torch.arange(12) % 4
@@ -328,7 +328,7 @@ def test_gradients_by_finite_differences(gnn, name, layout):
 def test_permuting_the_nodes_permutes_the_output(gnn, name):
     model, adj, x = build(gnn, name).eval(), random_graph(), features(12)
     order = torch.randperm(12, generator=torch.Generator().manual_seed(0))
-    permuted = model(x[order], gnn.SparseGraph(adj[order][:, order]))
+    permuted = model(x[order], gnn.SparseMatrix(adj[order][:, order]))
     torch.testing.assert_close(permuted, model(x, adj)[order])
 
 
@@ -451,7 +451,7 @@ def test_a_column_out_of_range_is_refused(gnn, name, column):
     with pytest.raises(RuntimeError, match="col_indices"):
         model(features(3), adj)
     with pytest.raises(RuntimeError, match="col_indices"):
-        gnn.SparseGraph(adj)
+        gnn.SparseMatrix(adj)
 
 
 @MODELS
@@ -519,7 +519,7 @@ def test_attention_makes_no_table_of_all_pairs(gnn):
     adj = torch.sparse_coo_tensor(index, torch.ones(2 * n), (n, n), check_invariants=True)
     layer = gnn.GraphAttentionLayer(3, 4, 2, dropout=0.0)
     x = torch.rand(n, 3)
-    torch.testing.assert_close(layer(x, gnn.SparseGraph(adj)), layer(x, adj))
+    torch.testing.assert_close(layer(x, gnn.SparseMatrix(adj)), layer(x, adj))
 
 
 # The helpers of the comparison
@@ -528,8 +528,8 @@ def test_attention_makes_no_table_of_all_pairs(gnn):
 def test_equal_weights_is_the_gat_without_attention_and_the_gcn_with_row_averages(gnn):
     x = features(12, 20)
     index = gnn.adjacency(random_graph().nonzero(), 12)
-    adj = gnn.SparseGraph(gnn.normalise(index, 12).double())
-    by_row = gnn.SparseGraph(gnn.normalise(index, 12, by_row=True).double())
+    adj = gnn.SparseMatrix(gnn.normalise(index, 12).double())
+    by_row = gnn.SparseMatrix(gnn.normalise(index, 12, by_row=True).double())
     names = ("equal_weights", "GAT", "row_averages", "ELU", "no_bias", "GCN", "MLP")
     models = {}
     for name in names:
@@ -651,13 +651,18 @@ def ladder(**gains):
 
 def test_the_answer_follows_the_numbers(gnn):
     gains = {"ELU": (5.2, 0.9), "row_averages": (2.6, 1.1), "GAT": (-1.0, -0.5)}
-    text = gnn.answer(ladder(**gains), 100, 400)
+    lead = {100: 0.068, 400: 0.015, 800: -0.002}
+    text = gnn.answer(ladder(**gains), lead, 100, 400)
     check_answer(text)
-    for part in ("+6.8 points after 100", "+1.5 after 400", "ELU and row averages", "−1.0"):
+    for part in (
+        "+6.8 after 100, +1.5 after 400, −0.2 after 800",
+        "ELU and row averages",
+        "−1.0",
+    ):
         assert part in text
     assert "(+7.8, later +2.0)" in text
     assert "speed up" in text
-    text = gnn.answer(ladder(no_bias=(1.0, 3.0), equal_weights=(0.5, 0.7)), 100, 400)
+    text = gnn.answer(ladder(no_bias=(1.0, 3.0), equal_weights=(0.5, 0.7)), lead, 100, 400)
     check_answer(text)
     assert "no bias and more dropout" in text
     assert "speed up" not in text
@@ -673,14 +678,13 @@ def test_the_stored_answer_has_the_numbers_of_the_table():
         for r in rows
         if r.get("pair") == "GAT-GCN" and "lr_pair" not in r
     }
-    own = {r["epochs"]: r["step"] for r in rows if r.get("ladder") == "GAT"}
-    epochs = sorted(lead, key=int)
-    number = r"([+−][\d.]+)"
-    pattern = (
-        rf"{number} points after (\d+) .*?{number} after (\d+)\..*{number}, later {number}\.$"
-    )
-    found = re.search(pattern, text.replace("\n", " ")).groups()
-    assert (found[1], found[3]) == (epochs[0], epochs[-1])
-    shown = [float(found[k].replace("−", "-")) for k in (0, 2, 4, 5)]
-    stored = [lead[epochs[0]], lead[epochs[-1]], own[epochs[0]], own[epochs[-1]]]
+    own = [r["step"] for r in rows if r.get("ladder") == "GAT" and "step" in r]
+    leads = re.findall(r"([+−][\d.]+) after (\d+)", text)
+    shown = [value for value, _ in leads] + re.findall(r"([+−][\d.]+)(?=, later|\.$)", text)[
+        -2:
+    ]
+    assert leads[0][1] == min(lead, key=int)
+    assert leads[-1][1] == max(lead, key=int)
+    stored = [*(lead[epochs] for _, epochs in leads), own[0], own[-1]]
+    shown = [float(value.replace("−", "-")) for value in shown]
     assert shown == pytest.approx([100 * float(value) for value in stored], abs=0.051)

@@ -21,8 +21,8 @@ def markdown_table(table: latex.Table) -> str:
 def refresh(text: str, gnn: list[Result], unet: list[Result]) -> str:
     """The README with what stands between its two markers made anew from RESULT lines."""
     times = [
-        f"`{line['notebook']}` {line['minutes']} minutes ({line['device']}, "
-        f"{line['threads']} threads)"
+        f"`{line['notebook']}` {line['minutes']} minutes ({line['device']}, threads: "
+        f"{line['threads']})"
         for line in [*select(gnn, "notebook"), *select(unet, "notebook")]
     ]
     paragraphs = [

@@ -15,7 +15,7 @@ from statistics import median
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy, dropout, elu, leaky_relu
+from torch.nn.functional import dropout, elu, leaky_relu
 
 warnings.filterwarnings("ignore", category=FutureWarning)  # of PyG's import, about itself
 warnings.filterwarnings("ignore", "Sparse ", UserWarning)  # CSR tensors are in beta
@@ -26,6 +26,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 from definitions import load_definitions  # noqa: E402
 
 gnn = load_definitions(ROOT / "a4-gnn.ipynb")
+torch.use_deterministic_algorithms(True)  # as in the notebook
 SIZES = [10**3, 10**4, 10**5, 10**6]
 
 
@@ -77,20 +78,8 @@ class DenseGAT(gnn.GAT):
         return self.layer(self.layer2, dropout(hidden, self.dropout, self.training), adj)
 
 
-def train_step(model, x, adj, y, index):
-    """A function that makes one training step with Adam."""
-    optimiser = torch.optim.Adam(model.parameters(), lr=0.005, weight_decay=5e-4)
-
-    def step():
-        optimiser.zero_grad()
-        cross_entropy(model(x, adj)[index], y[index]).backward()
-        optimiser.step()
-
-    return step
-
-
-def our_step(model, x, adj, y, index):
-    """A function that makes one of the notebook's own training steps."""
+def training(model, x, adj, y, index):
+    """A function that makes one of the notebook's training steps, whatever the model."""
     optimiser = gnn.adam(model, 0.005, 5e-4)
     return lambda: gnn.train_step(model, optimiser, x, adj, y, index)
 
@@ -134,28 +123,28 @@ def compare_on_cora():
     """Both models against PyTorch Geometric and the dense definition."""
     torch.manual_seed(0)
     x, adj, edges, y, index = cora_inputs()
-    ours = gnn.SparseMatrix(x), gnn.SparseGraph(adj)
+    ours = gnn.SparseMatrix(x), gnn.SparseMatrix(adj)
     sparse_x = x.to_sparse_coo().coalesce()
     gcn, gat = (1433, 16, 7, 0.5), (1433, 64, 7, 8, 0.6, 0.2)
     compare(
         "GCN, 16 hidden units",
         {
-            "this notebook": our_step(gnn.GCN(*gcn), *ours, y, index),
-            "PyG GCNConv, cached": train_step(PygGCN(1433, 7), x, edges, y, index),
-            "the same, sparse features": train_step(PygGCN(1433, 7), sparse_x, edges, y, index),
-            "this notebook, COO": our_step(
+            "this notebook": training(gnn.GCN(*gcn), *ours, y, index),
+            "PyG GCNConv, cached": training(PygGCN(1433, 7), x, edges, y, index),
+            "the same, sparse features": training(PygGCN(1433, 7), sparse_x, edges, y, index),
+            "this notebook, COO": training(
                 gnn.GCN(*gcn), sparse_x, adj.to_sparse_coo(), y, index
             ),
-            "dense definition": train_step(gnn.GCN(*gcn), x, adj, y, index),
+            "dense definition": training(gnn.GCN(*gcn), x, adj, y, index),
         },
     )
     compare(
         "GAT, 8 heads of 8",
         {
-            "this notebook": our_step(gnn.GAT(*gat), *ours, y, index),
-            "PyG GATConv": train_step(PygGAT(1433, 7), x, edges, y, index),
-            "the same, sparse features": train_step(PygGAT(1433, 7), sparse_x, edges, y, index),
-            "dense definition": train_step(DenseGAT(*gat), x, adj, y, index),
+            "this notebook": training(gnn.GAT(*gat), *ours, y, index),
+            "PyG GATConv": training(PygGAT(1433, 7), x, edges, y, index),
+            "the same, sparse features": training(PygGAT(1433, 7), sparse_x, edges, y, index),
+            "dense definition": training(DenseGAT(*gat), x, adj, y, index),
         },
         rounds=5,
     )
@@ -175,11 +164,11 @@ def one_size(kind, n):
     index = torch.cat([ends, ends.flip(0), loops], dim=1)
     weights = torch.full((index.shape[1],), 1 / 11)
     adj = torch.sparse_coo_tensor(index, weights, (n, n), check_invariants=True)
-    adj = gnn.SparseGraph(adj)
+    adj = gnn.SparseMatrix(adj)
     del ends, loops, index, weights
     x, y = torch.randn(n, 32), torch.randint(8, (n,))
     model = gnn.GCN(32, 16, 8, 0.5) if kind == "GCN" else gnn.GAT(32, 16, 8, 4, 0.5, 0.2)
-    step = our_step(model, x, adj, y, torch.arange(n))
+    step = training(model, x, adj, y, torch.arange(n))
     step()
     repeats = max(1, min(50, 10**6 // n))
     value = median(seconds(step, repeats) for _ in range(3))
@@ -189,8 +178,8 @@ def one_size(kind, n):
 def cora_memory():
     """Prints the peak memory in MB of twenty epochs of the 8x8 GAT on Cora."""
     x, adj, _, y, index = cora_inputs()
-    x, adj = gnn.SparseMatrix(x), gnn.SparseGraph(adj)
-    step = our_step(gnn.GAT(1433, 64, 7, 8, 0.6, 0.2), x, adj, y, index)
+    x, adj = gnn.SparseMatrix(x), gnn.SparseMatrix(adj)
+    step = training(gnn.GAT(1433, 64, 7, 8, 0.6, 0.2), x, adj, y, index)
     seconds(step, 20)
     print(peak_memory())
 
