@@ -67,6 +67,15 @@ def test_plain_attention_costs_as_many_operations_as_stated(n, d):
     assert counted == (claims.quadratic_products(n, d), n * d)
 
 
+def test_plain_attention_of_one_query_needs_two_running_sums(rng):
+    n, d = 9, 4
+    q, K, V = rng.standard_normal(d), *rng.standard_normal((2, n, d))
+    sums = np.zeros(d + 1)  # the weighted values, and the weights
+    for key, value in zip(K, V, strict=True):
+        sums += np.exp(q @ key) * np.append(value, 1)
+    assert_allclose(sums[:-1] / sums[-1], plain_attention(q[None], K, V)[0], rtol=1e-9)
+
+
 def test_linear_cost_doubles_with_the_length_and_the_plain_cost_quadruples():
     linear = [claims.linear_attention_products(n, 32, 16) for n in (256, 512, 1024)]
     plain = [claims.quadratic_products(n, 16) for n in (256, 512, 1024)]

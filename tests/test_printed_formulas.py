@@ -2,7 +2,7 @@ r"""What Questions 1 and 2 print is what the other tests check.
 
 Each ``\tested{name}{formula}`` of the text is parsed and compared, part by part, with the
 function of ``claims.py`` that the numeric tests use, at random points; its relations must be
-those of the table below.
+those of the table below. Formulas of matrices have a table of their own.
 """
 
 import inspect
@@ -15,6 +15,7 @@ import printed
 import proof_figures
 import pytest
 from numpy.testing import assert_allclose
+from scipy.special import logit, softmax
 
 
 def draw(rng, longest):
@@ -33,6 +34,9 @@ def draw(rng, longest):
         "i": 5,
         "N": int(rng.integers(2, 99)),
     }
+    point |= {symbol: rng.normal(size=n) for symbol in ("h", "z", "gamma")}
+    point |= {symbol: rng.uniform(0, 1, n) for symbol in ("g", "psi", "rho")}
+    point |= {"W_V": rng.normal(), "upsilon": rng.uniform(0.1, 0.9), "c": rng.uniform(4, 72)}
     point["X"], point["H"], point["mu"] = point["points"], rng.uniform(1, 9), rng.uniform(0, 1)
     return point
 
@@ -45,6 +49,21 @@ def given(value):
 # By name: the relations that are printed and the functions for what stands between them.
 CLAIMS = {
     # 1.1
+    "chain-step": [lambda w, h, i: w[i - 1] * h[i - 2]],
+    "relu": [lambda z, i: claims.relu_chain(z[i - 1], [1])],
+    "unit-gradient": [lambda n: claims.relu_chain_gradient(1, [1.0] * n)],
+    "vanishing-weight": ["=", given(0.5)],
+    "exploding-weight": ["=", given(2)],
+    "first-in-turn": [given(2)],
+    "second-in-turn": [given(0.5)],
+    "halves-weight": ["=", given(0.5)],
+    "twos-weight": ["=", given(2)],
+    "slow-limit": [
+        lambda: claims.relu_chain_gradient(1, [math.exp(-(2.0**-i)) for i in range(1, 60)])
+    ],
+    "dead-second": ["=", given(-1)],
+    "dead-others": ["=", given(2)],
+    "dead": [lambda n: claims.relu_chain_gradient(1, [2, -1] + [2] * (n - 2))],
     "chain-gradient": [
         lambda w, s, j: math.prod(a * b for a, b in zip(w[j:], s[j:], strict=True))
     ],
@@ -62,10 +81,37 @@ CLAIMS = {
     "dead-bound": [lambda n: claims.relu_chain_bound([2, -1] + [2] * (n - 2))],
     # 1.2
     "rnn-bound": ["<=", lambda n: claims.rnn_bound(n)],
-    "slope-bound": ["<=", given(1 / 4)],
-    "rnn-proof": ["<=", lambda n: claims.rnn_bound(n), "=", lambda n: claims.rnn_bound(n)],
+    "sigmoid-slope": [
+        lambda upsilon: sigmoid_slope(logit(upsilon)),
+        "=",
+        lambda upsilon: sigmoid_slope(logit(upsilon)),
+    ],
+    "slope-top": [lambda: sigmoid_slope(0)],
+    "slope-bound": ["<=", lambda: sigmoid_slope(0)],
+    "rnn-proof": [
+        "<=",
+        lambda psi, sigma_max, n: math.prod(psi[: n - 1]) * sigma_max ** (n - 1),
+        "<=",
+        lambda n: claims.rnn_bound(n),
+        "=",
+        lambda n: claims.rnn_bound(n),
+    ],
+    "rnn-explodes": [">", lambda: 1 / claims.rnn_bound(2, 1)],
     "rnn-general-bound": ["<=", claims.rnn_bound],
     # 1.3
+    "kernel-order": [lambda n, m, d: matmul_cost((n, m), (m, d))],
+    "kernel-linear": [lambda n: growth(claims.linear_attention_products, n)],
+    "theorem-linear": [lambda n: growth(claims.linear_attention_products, n)],
+    "kernel-features": [lambda n: 2 * n],  # of every query and of every key
+    "table-features": [lambda n: 2 * n],
+    "all-features": [lambda n: 2 * n],
+    "all-divisions": [lambda n, d: linear_attention_cost(n, 2, d)[1]],
+    "plain-memory": [lambda d: d + 1],  # as in test_attention.py
+    "plain-cache": [lambda n, d: np.ones((2, n, d)).size],
+    "causal-state": [lambda m, d: m * d + m],
+    "svd-order": [lambda n, k, d: matmul_cost((n, k), (k, d))],
+    "projection-order": [lambda n, k, d: matmul_cost((n, d), (d, k))],
+    "qr-order": [lambda n, d: matmul_cost((n, d), (d, d))],
     "quadratic-products": [claims.quadratic_products],
     "quadratic-divisions": [lambda n, d: n * d],
     "cost-S": [lambda n, m, d: matmul_cost((m, n), (n, d))],
@@ -102,6 +148,23 @@ CLAIMS = {
         lambda n, d: break_even(lambda k: claims.projection_products(n, k, d), 2 * n * d**2),
     ],
     # 1.4
+    "relative-output": [lambda W_V, rho, x: W_V * (rho @ x)],
+    "relative-weights": [lambda gamma, j: softmax(gamma)[j - 1]],
+    "answer-score": [
+        lambda beta, x_i, x_j: np.prod(claims.max_pool_layer(1, beta, 0)[:2]) * x_i * x_j
+    ],
+    "answer-content": [
+        lambda beta, x_max: math.log(claims.max_pool_leak_bound(4, 1, beta, x_max, 0))
+    ],
+    "pool-shortfall": [
+        lambda g, b, i, k: softmax(-b * g[i - 1 - k : i + k]) @ g[i - 1 - k : i + k]
+    ],
+    "leak-condition": [
+        "<=",
+        lambda beta, x_i, x_max, tau_i: math.log(
+            claims.max_pool_leak(4, 1, beta, x_i, x_max, tau_i, 0)
+        ),
+    ],
     "scores": [lambda W_Q, W_K, x_i, x_j, point: W_Q * x_i * (W_K * x_j) + point["p_i-j"]],
     "conv-range": [given(2), "<=", lambda i: i, "<=", lambda n: n - 1],
     "conv-others": ["=", lambda B: claims.convolution_layer(B).p(np.array(5))],
@@ -217,6 +280,7 @@ CLAIMS = {
     "constant": [
         lambda n, delta: n * delta**2 / math.log(3 * claims.vector_count_bound(n, delta))
     ],
+    "count-order": [lambda n, delta, c: math.exp(n * delta**2 / c)],
     "count": [">=", claims.vector_count_bound],
     "epsilon": ["=", claims.jl_epsilon],
     "jl-count": ["=", claims.jl_vector_count],
@@ -233,9 +297,20 @@ CLAIMS = {
     "worst-cosine": ["=", claims.cosine_bound],
     "largest-epsilon": ["=", lambda delta: delta / (2 + delta)],
     "hoeffding": ["<=", lambda n, delta: 2 * math.exp(-n * delta**2 / 2)],
+    "sign-constant": ["=", lambda: 100 / math.log(claims.sign_vector_count(100, 1))],
     "sign-count": ["=", claims.sign_vector_count],
     "sign-union": [lambda N, n, delta: N * (N - 1) / 2 * 2 * math.exp(-n * delta**2 / 2)],
 }
+
+
+def sigmoid_slope(z):
+    """The derivative of the sigmoid, from the Jacobian of one layer."""
+    return claims.rnn_jacobian(np.eye(1), np.array([float(z)]), 2).item()
+
+
+def growth(cost, n):
+    """How many times as much length n costs as length 1."""
+    return cost(n, 1, 1) / cost(1, 1, 1)
 
 
 def matmul_cost(left, right):
@@ -305,20 +380,153 @@ def test_printed_parameters_of_max_pooling_are_those_of_the_tested_layer():
     assert {s: printed.evaluate(v, {"beta": 3.5}) for s, v in values.items()} == expected
 
 
+def cases(name):
+    """Return by the word in brackets what ``$2$ ($i$ odd), $0$ ($i$ even)`` assigns."""
+    found = re.findall(
+        r"\$(?:w_i=)?([^$]+)\$\s+\(\$[in]\$ (odd|even)\)", printed.FORMULAS[name]
+    )
+    return {word: printed.evaluate(*printed.parts(value), {}) for value, word in found}
+
+
+def test_printed_row_of_alternating_weights_is_what_the_chain_does():
+    weights, gradients = cases("turns-weights"), cases("turns")
+    w = [weights["odd"], weights["even"]] * 4
+    assert w[:2] == [2, 0.5]
+    for n in range(1, 9):
+        expected = gradients["even" if n % 2 == 0 else "odd"]
+        assert claims.relu_chain_gradient(1, w[:n]) == expected
+        assert claims.relu_chain_bound(w[:n]) == expected
+
+
+# --- formulas of matrices -------------------------------------------------------------------
+
+
+@pytest.fixture
+def arrays():
+    """Values for the letters of the formulas, by letter; phi has three features."""
+    rng = np.random.default_rng(413)
+    n, d, k = 4, 3, 2  # four positions: then the dots of the Jacobian stand for nothing
+    values = {"n": n, "i": 2, "d": d, "e": np.eye(n)}
+    values |= {letter: rng.standard_normal((n, d)) for letter in "QKV"}
+    directions = rng.standard_normal((3, d))
+    values["phi"] = lambda q: np.exp(directions @ q)
+    values["Phi_Q"], values["Phi_K"] = (values["phi"](values[x].T).T for x in "QK")
+    values |= {"L": rng.standard_normal((n, k)), "R": rng.standard_normal((n, k))}
+    return values | {"Sigma": np.diag(rng.uniform(1, 2, k))}
+
+
+def test_printed_linear_attention_is_the_tested_one(arrays):
+    features = arrays["Phi_Q"], arrays["Phi_K"]
+    (S,) = printed.matrices(printed.FORMULAS["linear-S"], arrays)
+    (kappa,) = printed.matrices(printed.FORMULAS["linear-kappa"], arrays)
+    expected = claims.linear_attention(*features, arrays["V"])
+    plain = claims.kernel_attention(features[0] @ features[1].T, arrays["V"])
+    for i in range(1, arrays["n"] + 1):
+        values = arrays | {"S": S, "kappa": kappa, "i": i}
+        (row,) = printed.matrices(printed.FORMULAS["linear-row"], values)
+        assert_allclose(row, expected[[i - 1]])
+        both = printed.matrices(printed.FORMULAS["linear-proof"], values)
+        assert_allclose(both, [plain[[i - 1]]] * 2)
+
+
+def test_printed_jacobian_and_extremal_pair_are_the_tested_ones(arrays):
+    rng, n = np.random.default_rng(7), arrays["n"]
+    W, x_1 = proof_figures.random_rnn(3, rng)
+    x, slopes = x_1, []
+    for _ in range(n - 1):
+        slopes.append(np.diag([sigmoid_slope(z) for z in W @ x]))
+        x = 1 / (1 + np.exp(-W @ x))
+    values = {"n": n, "W": W, "Gamma": slopes}
+    (jacobian,) = printed.matrices(printed.FORMULAS["rnn-jacobian"], values)
+    assert_allclose(jacobian, claims.rnn_jacobian(W, x_1, n))
+    (v,) = printed.matrices(printed.FORMULAS["extremal-v"], arrays)
+    (W,) = printed.matrices(printed.FORMULAS["extremal-W"], {"v": v})
+    assert_allclose(W, claims.rnn_extremal(n)[0])
+
+
+def test_printed_products_from_the_svd_are_the_tested_ones(arrays):
+    L, Sigma, R, V = (arrays[letter] for letter in ("L", "Sigma", "R", "V"))
+    formula = printed.FORMULAS["svd-order-of-products"]
+    (PV,) = printed.matrices(formula, arrays)
+    assert_allclose(PV, claims.low_rank_attention(L, np.diag(Sigma), R, V))
+
+    def from_the_right(L, Sigma, R, V):
+        return printed.matrices(formula, {"L": L, "Sigma": Sigma, "R": R, "V": V})[0]
+
+    (n, k), d = L.shape, V.shape[1]
+    scaling = k * k * d - k * d  # Sigma is a matrix here
+    counted = claims.count_operations(from_the_right, L, Sigma, R, V)[0]
+    assert counted == claims.low_rank_products(n, k, d) + scaling
+
+
+def test_printed_projections_are_the_tested_ones(arrays):
+    L, R, V = arrays["L"], arrays["R"], arrays["V"]
+    Q, K = L @ np.ones((2, 3)), R @ np.ones((2, 3))
+    Q, K = Q + L[:, :1] * [1, 0, -1], K + R[:, 1:] * [0, 2, 1]  # QK^T has rank 2
+    R = np.linalg.svd(Q @ K.T)[2][:2].T
+    *names, choice = printed.FORMULAS["projection-choice"].split("=")
+    assert names == ["C", "D"]
+    (C,) = printed.matrices(choice, {"L": np.linalg.svd(Q @ K.T)[0][:, :2], "R": R})
+    assert_allclose(C, R.T)
+    for name in ("projection", "projection-order-of-products"):
+
+        def projected(Q, K, V, C, D, formula=printed.FORMULAS[name]):
+            return printed.matrices(formula, {"Q": Q, "K": K, "V": V, "C": C, "D": D})[0]
+
+        assert_allclose(projected(Q, K, V, C, C), Q @ K.T @ V, atol=1e-12)
+    counted = claims.count_operations(projected, Q, K, V, C, C)
+    assert counted == (claims.projection_products(4, 2, 3), 0)
+
+
+@pytest.mark.parametrize(
+    "formula", [r"R\T V)", r"(R", r"R^2", r"\sum_{j=2}^n V_j", r"\frac12^3"]
+)
+def test_a_formula_of_matrices_that_is_read_only_in_part_is_an_error(formula, arrays):
+    with pytest.raises(ValueError, match=r"cannot read|expected before"):
+        printed.matrices(formula, arrays)
+
+
+# --- nothing is left out --------------------------------------------------------------------
+
+MATRICES = {
+    *("linear-row", "linear-S", "linear-kappa", "linear-proof", "rnn-jacobian"),
+    *("extremal-v", "extremal-W", "svd-order-of-products"),
+    *("projection-choice", "projection", "projection-order-of-products"),
+}
+LISTS = {"conv-parameters", "pool-parameters", "turns-weights", "turns"}
+DEFINITIONS = {  # what a display says without a test: names, and the chain rule
+    *(r"\ReLU(z_i)", "1", "h_n", r"q+q'", r"\norm{Mx-Mx'}^2"),
+    r"\frac{\abs{M_i\T M_j}}{\norm{M_i}\norm{M_j}}",
+    r"\prod_{i=j+1}^{n}\frac{\partial h_i}{\partial h_{i-1}}",
+    r"\frac{\partial f}{\partial h_0}",
+    r"\frac{\partial x_n}{\partial x_{n-1}}\cdots\frac{\partial x_2}{\partial x_1}",
+}
+
+
 def test_every_tested_formula_has_a_claim_and_every_claim_a_formula():
-    assert set(printed.FORMULAS) == {*CLAIMS, "conv-parameters", "pool-parameters"}
+    assert set(printed.FORMULAS) == {*CLAIMS, *MATRICES, *LISTS}
 
 
-def test_every_displayed_bound_and_count_is_tested():
+def untested(display):
+    """Return what stands after a relation, other than ``0 <=``, and is not a tested formula."""
+    sides = re.split(
+        r"(0\s*\\le(?![a-z])|\\[lg]e(?![a-z])|[<>=])(?![^{}]*\})",
+        printed.without_tested(display),
+    )
+    pairs = zip(sides[1::2], sides[2::2], strict=True)
+    right = [side.strip() for relation, side in pairs if not relation.startswith("0")]
+    return {re.split(r",| \.|#", side)[0].strip() for side in right if not side.startswith("#")}
+
+
+def test_every_formula_of_every_display_is_tested():
     text = re.sub(r"(?<!\\)%.*", "", printed.TEXT)
-    displays = re.findall(r"\\begin\{(equation|gather)\}(.*?)\\end|\\\[(.*?)\\\]", text, re.S)
-    bounds = [
-        a or b
-        for _, a, b in displays
-        if re.search(r"\\[lg]e(?![a-z])|[<>]|\\floor|\\mathcal O", a + b)
-    ]
-    assert len(bounds) >= 12
-    assert [b for b in bounds if r"\tested{" not in b] == []
+    pattern = r"\\begin\{(equation|gather)\}(.*?)\\end\{\1\}|\\\[(.*?)\\\]"
+    displays = [a or b for _, a, b in re.findall(pattern, text, re.S)]
+    assert len(displays) > 20
+    assert [d for d in displays if r"\tested{" not in d] == []
+    assert set().union(*map(untested, displays)) == DEFINITIONS
+    assert untested(r"a \le \tested{b}{b_{1}} < c, \qquad 0\le d = e") == {"c", "e"}
+    assert r"\mathcal O" not in printed.without_tested(text)
 
 
 def test_a_formula_that_sympy_reads_onlnu_part_is_an_error():

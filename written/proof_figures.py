@@ -11,7 +11,7 @@ import claims
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import NullLocator
 
 STYLE = {
     "font.size": 9,
@@ -164,6 +164,7 @@ def draw_linear_attention(rng):
     features = 2 ** np.arange(2, 11)
     directions = rng.standard_normal((2, WIDTH))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    entries = {}  # of the legend: each mark on its line
     for norm, style, line in ((0.6, VERMILLION, OTHER_BOUND), (0.3, BLUE, BOUND)):
         q, k = norm * directions
         measured = []
@@ -176,12 +177,14 @@ def draw_linear_attention(rng):
             measured.append(math.sqrt((relative**2).mean()))
         theta = np.linalg.norm(q + k)
         theory = [claims.positive_features_error(theta, m) for m in features]
-        error.plot(features, measured, label=rf"$\|q\|=\|q'\|={norm}$", **style)
-        error.plot(features, theory, **line)
+        marks = error.plot(features, measured, **style)
+        lines = error.plot(features, theory, **line)
+        entries[rf"$\|q\|=\|q'\|={norm}$"] = (*lines, *marks)
     error.set(xscale="log", yscale="log", xlabel="features $m$", ylabel="relative error")
-    error.yaxis.set_minor_formatter(NullFormatter())
+    error.set_yticks([0.02, 0.05, 0.1, 0.2, 0.5, 1], ["0.02", "0.05", "0.1", "0.2", "0.5", "1"])
+    error.yaxis.set_minor_locator(NullLocator())
     error.set_title(r"Random features for $\exp(q^\top q')$")
-    error.legend()
+    error.legend(entries.values(), entries.keys())
     return figure
 
 
@@ -198,7 +201,7 @@ def draw_relative_attention(rng):
     simple = [claims.convolution_bound(n, x_max, B) for B in penalties]
     conv.plot(penalties, simple, label=r"$(n-2)x_{\max}e^{-B}$", **OTHER_BOUND)
     conv.set(yscale="log", xlabel="penalty $B$", ylabel=r"$|y_i-\tau_i|$")
-    conv.set_title("Convolution: exact as $B$ grows")
+    conv.set_title("Convolution: ever more exact as $B$ grows")
     conv.legend()
 
     k, x_min = HALF_WINDOW, X_MIN
@@ -242,7 +245,7 @@ def draw_almost_orthogonal(rng):
     growth.plot(smooth, np.where(signs < 1, signs, np.nan), label="by signs", **OTHER_BOUND)
     growth.set(xscale="log", yscale="log", xlabel="dimension $n$")
     growth.set_ylabel(r"$\max|u_i^\top u_j|$")
-    growth.set_title(f"$N={N}$ vectors: better than guaranteed")
+    growth.set_title(f"$N={N}$ vectors: better than the lemma")
     growth.legend()
 
     epsilon = rng.uniform(0, 1 / 3, PAIRS)
@@ -283,7 +286,7 @@ def convolution_example(x=(1, 3, 2, 5, 4), B=10):
     return (
         rf"\begin{{tabular}}[c]{{@{{}}l{'r' * len(x)}@{{}}}}" + "\n\\toprule\n"
         f"{body}\\bottomrule\n\\end{{tabular}}\n\\qquad\n"
-        rf"error at most $(n-2)\,x_{{\max}}\,\e^{{-B}}={bound:.4f}$" + "\n"
+        rf"error at most $(n-2)\,x_{{\max}}\,\e^{{-B}}\approx{bound:.2g}$" + "\n"
     )
 
 
