@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from importlib.metadata import packages_distributions
+from importlib import metadata
 from pathlib import Path
 
 import colab
@@ -389,9 +389,13 @@ def imports(sources):
     own = {
         path.stem for folder in ("tests", "written") for path in (ROOT / folder).rglob("*.py")
     }
-    distributions = packages_distributions()
+    provider = {}  # packages_distributions of Python 3.10 leaves some out
+    for distribution in metadata.distributions():
+        files = re.findall(r"(?m)^[^/,]+", distribution.read_text("RECORD") or "")
+        name = distribution.metadata["Name"]
+        provider |= {file.removesuffix(".py"): name for file in set(files)}
     return {
-        distributions[name][0].lower().replace("-", "_")
+        provider[name].lower().replace("-", "_")
         for name in found - set(sys.stdlib_module_names) - own
     }
 
