@@ -155,8 +155,8 @@ def blobs(unet, device, channels=3):
 def train_unet(unet, device, variant="with skips", epochs=3):
     """A run of the notebook's own kind, on ``blobs``."""
     network = (unet.MAIN | unet.CONTROLS)[variant]
-    options = {"epochs": epochs, "batch_size": 2, "decay": 0.9}
-    settings = {"width": 4, "flowers": options, "lr": {"flowers": {variant: 1e-2}}}
+    options = {"epochs": epochs, "batch_size": 2, "lr": 1e-2, "decay": 0.9}
+    settings = {"width": 4, "flowers": options}
     return unet.run(network, blobs(unet, device), variant, 0, settings)
 
 

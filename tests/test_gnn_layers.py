@@ -679,12 +679,11 @@ def test_the_stored_answer_has_the_numbers_of_the_table():
         if r.get("pair") == "GAT-GCN" and "lr_pair" not in r
     }
     own = [r["step"] for r in rows if r.get("ladder") == "GAT" and "step" in r]
-    leads = re.findall(r"([+−][\d.]+) after (\d+)", text)
-    shown = [value for value, _ in leads] + re.findall(r"([+−][\d.]+)(?=, later|\.$)", text)[
-        -2:
-    ]
+    number = r"([+−][\d.]+)"
+    leads = re.findall(rf"{number} after (\d+)", text)
+    attention = re.search(rf"{number}, later {number}\.$", text).groups()
     assert leads[0][1] == min(lead, key=int)
     assert leads[-1][1] == max(lead, key=int)
     stored = [*(lead[epochs] for _, epochs in leads), own[0], own[-1]]
-    shown = [float(value.replace("−", "-")) for value in shown]
+    shown = [float(x.replace("−", "-")) for x in (*(value for value, _ in leads), *attention)]
     assert shown == pytest.approx([100 * float(value) for value in stored], abs=0.051)

@@ -529,7 +529,7 @@ def test_every_formula_of_every_display_is_tested():
     assert r"\mathcal O" not in printed.without_tested(text)
 
 
-def test_a_formula_that_sympy_reads_onlnu_part_is_an_error():
+def test_a_formula_that_sympy_reads_only_in_part_is_an_error():
     for formula in (r"\sigma_{k+1}\norm{V}_2", r"2nmd+"):
         with pytest.raises(Exception, match=r"."):
             printed.parts(formula)

@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-SETTINGS = {"width": 4, "discs": {"epochs": 3, "batch_size": 2, "decay": 0.9}}
-SETTINGS["lr"] = {"discs": {"with skips": 1e-2, "without skips": 1e-2, "equal size": 1e-2}}
+SETTINGS = {"width": 4, "discs": {"epochs": 3, "batch_size": 2, "lr": 1e-2, "decay": 0.9}}
 
 
 @pytest.fixture(autouse=True)

@@ -22,7 +22,8 @@ SETTINGS = {
     "val": "validation",
     "lr": "step size",
     "decay": "decay of averages",
-    "by": "chosen by",
+    "step_chosen": "step size chosen",
+    "on-validation": "on validation",
 }
 MODELS = {
     "equal_weights": "GAT, equal weights",
@@ -38,9 +39,12 @@ def number(value: str | float, digits: int = 1, scale: float = 1, sign: str = ""
 
 
 def difference(line: Result, key: str, digits: int = 1, scale: float = 1) -> str:
-    """A difference and its interval, as ``+1.2 [0.8, 1.6]``."""
+    """A difference and its interval, as ``+1.2 [0.8, 1.6]``, or how few the seeds were."""
+    value = number(line[key], digits, scale, "+")
+    if "ci_low" not in line:
+        return f"{value} ({line['seeds']} seeds)"
     low, high = (number(line[end], digits, scale) for end in ("ci_low", "ci_high"))
-    return f"{number(line[key], digits, scale, '+')} [{low}, {high}]"
+    return f"{value} [{low}, {high}]"
 
 
 def points(line: Result, key: str) -> str:
@@ -54,7 +58,7 @@ def words(text: str) -> str:
 
 
 def settings(lines: list[Result]) -> Table:
-    """What was set: one row for each setting, one column for each of the `setting` lines.
+    """What was set: sizes of the splits, then one row for each setting, by `setting` line.
 
     Raises:
         ValueError: if there are none.
@@ -62,10 +66,16 @@ def settings(lines: list[Result]) -> Table:
     columns = select(lines, "setting")
     if not columns:
         raise ValueError("no line 'RESULT setting=...' says on what the notebook ran")
-    of = [line["setting"] for line in columns]
     keys = [key for key in columns[0] if key not in ("kind", "setting")]
-    rows = [[words(key), *(words(line.get(key, "–")) for line in columns)] for key in keys]
-    return ["", *map(words, of)], rows
+    splits = [key for key in keys if key in ("train", "val", "validation", "test")]
+    rows = [
+        [
+            " / ".join(map(words, group)),
+            *(" / ".join(words(x[k]) for k in group) for x in columns),
+        ]
+        for group in (splits, *([key] for key in keys if key not in splits))
+    ]
+    return ["", *(words(line["setting"]) for line in columns)], rows
 
 
 def lengths(lines: list[Result], kind: str, **wanted: object) -> list[str]:
@@ -211,8 +221,8 @@ def finding_unet(lines: list[Result]) -> str:
     """What was found for 4.2, in one sentence."""
     texts = []
     for data in datasets(lines):
-        gains = select(lines, "gain", dataset=data)
-        first, last = gains[len(gains) // 3], gains[-1]  # as in the notebook's figure
+        first = one(lines, "gain", dataset=data, epochs="5")  # as in the notebook's answer
+        last = select(lines, "gain", dataset=data)[-1]
         texts.append(
             f"{number(first['lead'], 3, sign='+')} after {first['epochs']} epochs and "
             f"{number(last['lead'], 3, sign='+')} after {last['epochs']} on {data}"
@@ -224,7 +234,7 @@ def plateau(doubled: list[Result]) -> str:
     """What training twice as long changes, in one sentence; empty if it was never tried."""
     texts = []
     for line in select(doubled, "plateau"):
-        end, half = (number(line[key], 3, sign="+") for key in ("lead", "lead_half"))
+        end, half = (number(line[key], 3, sign="+") for key in ("lead", "lead_usual"))
         where = f"{line['dataset']} after {line['epochs']} epochs"
         texts.append(f"{end} on {where} ({half} halfway, {line['seeds']} seeds)")
     return f"Trained twice as long, the skips lead by {listed(texts)}." if texts else ""
