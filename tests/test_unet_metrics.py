@@ -2,6 +2,7 @@
 
 import re
 
+import lift
 import nbformat
 import notebooks
 import numpy as np
@@ -219,10 +220,9 @@ def test_plateau_of_a_longer_run_is_stored_and_a_usual_run_refused(tmp_path, mon
 
 def test_the_notebook_says_of_twice_the_length_what_was_stored():
     """Its second text cell, "the lead goes from 0.012 to 0.013 on flowers and ..."."""
-    found = notebooks.parse_results(plateau.STORED.read_text())
     stored = {
         line["dataset"]: [f"{float(line[key]):.3f}" for key in ("lead_usual", "lead")]
-        for line in notebooks.select(found, "plateau")
+        for line in notebooks.select(lift.read_plateau(), "plateau")
     }
     cells = nbformat.read(ROOT / "a4-unet.ipynb", as_version=4).cells
     text = " ".join("\n".join(c.source for c in cells if c.cell_type == "markdown").split())

@@ -68,13 +68,10 @@ def settings(lines: list[Result]) -> Table:
         raise ValueError("no line 'RESULT setting=...' says on what the notebook ran")
     keys = [key for key in columns[0] if key not in ("kind", "setting")]
     splits = [key for key in keys if key in ("train", "val", "validation", "test")]
-    rows = [
-        [
-            " / ".join(map(words, group)),
-            *(" / ".join(words(x[k]) for k in group) for x in columns),
-        ]
-        for group in (splits, *([key] for key in keys if key not in splits))
-    ]
+    rows = []
+    for group in (splits, *([key] for key in keys if key not in splits)):
+        cells = [group, *([line.get(key, "–") for key in group] for line in columns)]
+        rows.append([" / ".join(map(words, cell)) for cell in cells])
     return ["", *(words(line["setting"]) for line in columns)], rows
 
 
