@@ -197,7 +197,7 @@ def test_marked_epochs_hold_the_length_and_those_of_the_shorter_runs(unet):
 
 def test_result_line(unet, capsys):
     unet.result("gain", variant="with skips", epochs=20, lead=0.05)
-    assert capsys.readouterr().out == "RESULT gain variant=with-skips epochs=20 lead=0.0500\n"
+    assert capsys.readouterr().out == "RESULT gain variant=with-skips epochs=20 lead=0.05000\n"
 
 
 def test_plateau_of_a_longer_run_is_stored_and_a_usual_run_refused(tmp_path, monkeypatch):
@@ -228,3 +228,31 @@ def test_the_notebook_says_of_twice_the_length_what_was_stored():
     text = " ".join("\n".join(c.source for c in cells if c.cell_type == "markdown").split())
     said = re.findall(r"from (0\.\d+) to (0\.\d+) on (\w+)", text)
     assert {name: [a, b] for a, b, name in said} == stored
+
+
+def stored_results():
+    cells = nbformat.read(ROOT / "a4-unet.ipynb", as_version=4).cells
+    text = "".join(notebooks.displayed(notebooks.tagged(cells, "answer-4.2"), "text/markdown"))
+    return text, notebooks.results(cells)
+
+
+def test_the_stored_answer_has_the_numbers_of_the_table():
+    text, lines = stored_results()
+    shown = [float(x) for x in re.findall(r"[+-]?\d+\.\d+", text.replace("−", "-"))]
+    last, early, wrong = [], [], []
+    for name in ("flowers", "nuclei"):
+        gains = notebooks.select(lines, "gain", dataset=name)
+        last.append(float(gains[-1]["lead"]))
+        early += [float(line["lead"]) for line in gains if line["epochs"] == "5"]
+        for variant in ("with-skips", "without-skips"):
+            score = notebooks.one(lines, "score", dataset=name, variant=variant)
+            wrong.append(100 * float(score["near_error"]))
+    assert shown[:4] == pytest.approx(last + early, abs=0.00051)
+    assert shown[4:] == pytest.approx(wrong, abs=0.051)
+
+
+def test_on_nuclei_most_of_the_early_lead_fades():
+    """As the report says beside the answer to 4.2."""
+    lines = notebooks.select(stored_results()[1], "gain", dataset="nuclei")
+    early = next(float(line["lead"]) for line in lines if line["epochs"] == "5")
+    assert 0 < float(lines[-1]["lead"]) < early / 2
