@@ -49,6 +49,11 @@ def outline(pdf):
     return {mark.get_title(): mark.get_dest().get_index() + 1 for mark in pdf.get_toc()}
 
 
+def running(pages):
+    """The text of all pages, tight and without the page numbers between them."""
+    return tight("".join(re.sub(r"\d+\s*$", "", page) for page in pages))
+
+
 def tight(text):
     """Text without what line breaks and typesetting change: spaces, hyphens, quotes."""
     return re.sub(r"[\s\x02\xad'’-]", "", unicodedata.normalize("NFKC", text))
@@ -91,7 +96,7 @@ def test_first_page_states_the_findings_and_leaves_room_for_a_name(pages, lines)
 
 
 def test_tables_show_the_result_lines(pages, lines):
-    text = tight("".join(pages))
+    text = running(pages)
     gnn, unet = lines
     shown = (tables.settings(gnn), tables.ladder(gnn), tables.public(gnn))
     for header, rows in (*shown, tables.settings(unet), tables.scores(unet)):
@@ -103,7 +108,7 @@ def test_tables_show_the_result_lines(pages, lines):
 
 
 def test_final_epochs_and_test_lines_are_in_the_report(pages, both):
-    text = tight("".join(pages))
+    text = running(pages)
     for tag in ("log-gcn", "log-gat"):
         log = notebooks.last_epochs(notebooks.stdout(notebooks.tagged(both[0], tag)))
         assert len(log) > 10
@@ -128,7 +133,7 @@ def called(cells, names):
 
 
 def test_every_helper_of_the_listings_is_printed_once(pages, both):
-    text = tight("".join(pages))
+    text = running(pages)
     for cells, names in zip(both, lift.LISTINGS, strict=True):
         defined = listings.definitions(cells)
         for name in called(cells, names):
@@ -148,16 +153,20 @@ def test_helpers_are_found_through_each_other():
         listings.with_helpers("volume", defined)
 
 
-def test_listings_highlight_exactly_the_answer_lines(both):
+def test_listings_highlight_the_answer_lines_and_all_of_a_helper(both):
     for cells, names in zip(both, lift.LISTINGS, strict=True):
-        for name in names:
+        for name in called(cells, names):
             piece = listings.definitions(cells)[name]
-            marked = re.search(r"highlightlines=\{([\d,]+)\}", latex.listing(piece))[1]
-            inside, expected = False, []
-            for number, line in enumerate(piece.source.splitlines(), start=1):
+            lines = latex.listing(piece, helper=name not in names)
+            marked = re.search(r"highlightlines=\{([\d,]+)\}", lines)[1]
+            whole = name not in names or ">>> answer" not in piece.source
+            inside, expected, number = whole, [], 0
+            for line in piece.source.splitlines():
                 if listings.MARKER.match(line):
-                    inside = ">>>" in line
-                elif inside and line.strip():
+                    inside = whole or ">>>" in line
+                    continue
+                number += 1
+                if inside and line.strip():
                     expected.append(number)
             assert [int(number) for number in marked.split(",")] == expected, name
 

@@ -2,7 +2,7 @@
 
 import re
 
-from listings import Listing
+from listings import MARKER, Listing
 from pygments import highlight
 from pygments.formatters import LatexFormatter
 from pygments.lexers import PythonLexer
@@ -13,6 +13,7 @@ SPECIAL = {c: "\\" + c for c in "&%#_{}$"} | {
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "\\": r"\textbackslash{}",
+    "\N{NO-BREAK SPACE}": "~",
     "≤": r"$\leq$",  # the text font lacks these
     "≥": r"$\geq$",
     "→": r"$\to$",
@@ -60,10 +61,19 @@ def verbatim(lines: list[str]) -> str:
     return "\\begin{Verbatim}\n" + "\n".join(lines) + "\n\\end{Verbatim}\n"
 
 
-def listing(piece: Listing) -> str:
-    """A listing with line numbers, the answer lines on a coloured ground."""
-    options = f"numbers=left,highlightlines={{{','.join(map(str, piece.answers))}}}"
-    return highlight(piece.source, PythonLexer(), LatexFormatter(verboptions=options))
+def listing(piece: Listing, helper: bool = False) -> str:
+    """A listing with its answers, or all of a helper, on a coloured ground, without markers."""
+    answers = [] if helper else piece.answers
+    lines = enumerate(piece.source.splitlines(), start=1)
+    shown = [(number, line) for number, line in lines if not MARKER.match(line)]
+    own = [
+        new
+        for new, (number, line) in enumerate(shown, start=1)
+        if (number in answers if answers else line.strip())
+    ]
+    options = f"numbers=left,highlightlines={{{','.join(map(str, own))}}}"
+    source = "\n".join(line for _, line in shown)
+    return highlight(source, PythonLexer(), LatexFormatter(verboptions=options))
 
 
 def styles() -> str:

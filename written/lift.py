@@ -19,7 +19,10 @@ import tables
 from nbformat import NotebookNode
 
 ROOT = Path(__file__).resolve().parent.parent
-LISTINGS = (("GraphConvolution", "GCN", "GraphAttentionLayer", "GAT"), ("Down", "Up", "UNet"))
+LISTINGS = (
+    ("adjacency", "normalise", "GraphConvolution", "GCN", "GraphAttentionLayer", "GAT"),
+    ("Down", "Up", "UNet"),
+)
 
 
 def digest(folder: Path) -> str:
@@ -48,7 +51,7 @@ def lifted_listings(cells: list[NotebookNode], names: tuple[str, ...]) -> dict[s
         new = [name, *(n for n in listings.with_helpers(name, defined) if n not in shown)]
         shown.update(new)
         parts[f"listing-{name}"] = "\\smallskip\n".join(
-            map(latex.listing, (defined[n] for n in new))
+            latex.listing(defined[n], helper=n not in names) for n in new
         )
     return parts
 

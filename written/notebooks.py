@@ -58,7 +58,7 @@ def figure(cell: NotebookNode) -> bytes | None:
 
 
 def last_epochs(log: str, count: int = 10) -> list[str]:
-    """The log's last ``count`` epoch lines and all that was printed after them.
+    """The log without its epochs but for the last ``count``, and without RESULT lines.
 
     Raises:
         ValueError: if fewer epochs were logged.
@@ -67,7 +67,7 @@ def last_epochs(log: str, count: int = 10) -> list[str]:
     epochs = [i for i, line in enumerate(lines) if re.match(r"\s*epoch\b", line, re.I)]
     if len(epochs) < count:
         raise ValueError(f"{len(epochs)} epochs logged, expected at least {count}")
-    return lines[epochs[-count] :]
+    return lines[: epochs[0]] + lines[epochs[-count] :]
 
 
 def parse_results(text: str) -> list[Result]:

@@ -60,7 +60,7 @@ def draw_ladder(axis: plt.Axes, lines: list[Result]) -> None:
     axis.set_yticks(range(len(tables.STEPS)), tables.STEPS.values())
     axis.invert_yaxis()
     axis.set_xlabel("change of test accuracy in points, 95 % interval")
-    axis.set_title("GAT − GCN: " + tables.listed(tables.lead(lines, "GAT-GCN")))
+    axis.set_title("GAT − GCN: " + tables.lead(lines))
     axis.legend()
 
 
