@@ -179,12 +179,13 @@ def draw_linear_attention(rng):
         theory = [claims.positive_features_error(theta, m) for m in features]
         marks = error.plot(features, measured, **style)
         lines = error.plot(features, theory, **line)
-        entries[rf"$\|q\|=\|q'\|={norm}$"] = (*lines, *marks)
+        entries[rf"$\|q\|=\|q'\|={norm}$, $\|\theta\|={theta:.2f}$"] = (*lines, *marks)
     error.set(xscale="log", yscale="log", xlabel="features $m$", ylabel="relative error")
     error.set_yticks([0.02, 0.05, 0.1, 0.2, 0.5, 1], ["0.02", "0.05", "0.1", "0.2", "0.5", "1"])
     error.yaxis.set_minor_locator(NullLocator())
     error.set_title(r"Random features for $\exp(q^\top q')$")
-    error.legend(entries.values(), entries.keys())
+    error.set_ylim(top=4)
+    error.legend(entries.values(), entries.keys(), loc="upper right")
     return figure
 
 
