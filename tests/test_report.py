@@ -119,7 +119,7 @@ def test_final_epochs_and_test_lines_are_in_the_report(pages, both):
 def test_each_section_opens_with_its_answer(pdf, pages, both):
     sections = ("3 Graph Convolution Networks", "4 U-Nets")
     for cells, tag, section in zip(both, ("answer-3.6", "answer-4.2"), sections, strict=True):
-        answer = " ".join(notebooks.displayed(notebooks.tagged(cells, tag), "text/markdown"))
+        answer = notebooks.answer(cells, tag)
         page = outline(pdf)[section]  # or the next, if only the mark found room on it
         text = tight("".join(pages[page - 1 : page + 1]))
         start = text.rindex(tight(section))

@@ -224,35 +224,40 @@ def test_the_notebook_says_of_twice_the_length_what_was_stored():
         line["dataset"]: [f"{float(line[key]):.3f}" for key in ("lead_usual", "lead")]
         for line in notebooks.select(lift.read_plateau(), "plateau")
     }
-    cells = nbformat.read(ROOT / "a4-unet.ipynb", as_version=4).cells
+    _, cells = notebooks.read_cells(ROOT)
     text = " ".join("\n".join(c.source for c in cells if c.cell_type == "markdown").split())
     said = re.findall(r"from (0\.\d+) to (0\.\d+) on (\w+)", text)
     assert {name: [a, b] for a, b, name in said} == stored
 
 
-def stored_results():
-    cells = nbformat.read(ROOT / "a4-unet.ipynb", as_version=4).cells
-    text = "".join(notebooks.displayed(notebooks.tagged(cells, "answer-4.2"), "text/markdown"))
-    return text, notebooks.results(cells)
+@pytest.fixture(scope="module")
+def stored():
+    """Text of the stored answer, and the RESULT lines."""
+    _, cells = notebooks.read_cells(ROOT)
+    return notebooks.answer(cells, "answer-4.2"), notebooks.results(cells)
 
 
-def test_the_stored_answer_has_the_numbers_of_the_table():
-    text, lines = stored_results()
+def leads(lines, dataset):
+    """The skips' lead in mIoU after five epochs and at the end."""
+    early = notebooks.one(lines, "gain", dataset=dataset, epochs=5)
+    last = notebooks.select(lines, "gain", dataset=dataset)[-1]
+    return float(early["lead"]), float(last["lead"])
+
+
+def test_the_stored_answer_has_the_numbers_of_the_table(stored):
+    text, lines = stored
     shown = [float(x) for x in re.findall(r"[+-]?\d+\.\d+", text.replace("−", "-"))]
-    last, early, wrong = [], [], []
-    for name in ("flowers", "nuclei"):
-        gains = notebooks.select(lines, "gain", dataset=name)
-        last.append(float(gains[-1]["lead"]))
-        early += [float(line["lead"]) for line in gains if line["epochs"] == "5"]
-        for variant in ("with-skips", "without-skips"):
-            score = notebooks.one(lines, "score", dataset=name, variant=variant)
-            wrong.append(100 * float(score["near_error"]))
-    assert shown[:4] == pytest.approx(last + early, abs=0.00051)
+    wrong = [
+        100 * float(notebooks.one(lines, "score", dataset=name, variant=v)["near_error"])
+        for name in ("flowers", "nuclei")
+        for v in ("with-skips", "without-skips")
+    ]
+    early, last = zip(leads(lines, "flowers"), leads(lines, "nuclei"), strict=True)
+    assert shown[:4] == pytest.approx([*last, *early], abs=0.00051)
     assert shown[4:] == pytest.approx(wrong, abs=0.051)
 
 
-def test_on_nuclei_most_of_the_early_lead_fades():
+def test_on_nuclei_most_of_the_early_lead_fades(stored):
     """As the report says beside the answer to 4.2."""
-    lines = notebooks.select(stored_results()[1], "gain", dataset="nuclei")
-    early = next(float(line["lead"]) for line in lines if line["epochs"] == "5")
-    assert 0 < float(lines[-1]["lead"]) < early / 2
+    early, last = leads(stored[1], "nuclei")
+    assert 0 < last < early / 2

@@ -74,8 +74,7 @@ def lift(folder: Path, output: Path) -> None:
         "table-unet-scores": latex.tabular(tables.scores(unet_lines)),
     }
     for cells, names, tag in zip(both, LISTINGS, ("answer-3.6", "answer-4.2"), strict=True):
-        answer = notebooks.displayed(notebooks.tagged(cells, tag), "text/markdown")
-        parts[tag] = latex.paragraph(" ".join(answer))
+        parts[tag] = latex.paragraph(notebooks.answer(cells, tag))
         parts |= lifted_listings(cells, names)
     for name in ("log-gcn", "log-gat"):
         log = notebooks.stdout(notebooks.tagged(gnn, name))

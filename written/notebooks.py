@@ -51,6 +51,11 @@ def displayed(cell: NotebookNode, kind: str) -> list[str]:
     ]
 
 
+def answer(cells: list[NotebookNode], tag: str) -> str:
+    """The Markdown that the cell with this tag displayed, as one text."""
+    return " ".join(displayed(tagged(cells, tag), "text/markdown"))
+
+
 def figure(cell: NotebookNode) -> bytes | None:
     """A cell's figure as PDF; None where the notebook had nothing to draw."""
     found = displayed(cell, "application/pdf")

@@ -39,13 +39,18 @@ def number(value: str | float, digits: int = 1, scale: float = 1, sign: str = ""
     return f"{scale * float(value):{sign}.{digits}f}".replace("-", "−")
 
 
+def interval(line: Result, digits: int = 1, scale: float = 1, kind: str = "ci") -> str:
+    """The interval of a line, as ``[0.8, 1.6]``: its keys ``ci_low`` and ``ci_high``."""
+    low, high = (number(line[f"{kind}_{end}"], digits, scale) for end in ("low", "high"))
+    return f"[{low}, {high}]"
+
+
 def difference(line: Result, key: str, digits: int = 1, scale: float = 1) -> str:
     """A difference and its interval, as ``+1.2 [0.8, 1.6]``, or how few the seeds were."""
     value = number(line[key], digits, scale, "+")
     if "ci_low" not in line:
         return f"{value} ({line['seeds']} seeds)"
-    low, high = (number(line[end], digits, scale) for end in ("ci_low", "ci_high"))
-    return f"{value} [{low}, {high}]"
+    return f"{value} {interval(line, digits, scale)}"
 
 
 def points(line: Result, key: str) -> str:
@@ -212,9 +217,8 @@ def finding_gnn(lines: list[Result]) -> str:
     steps = [x for x in select(lines, "ladder", ladder="GAT") if "step" in x]
     attention = by_length([steps[0], steps[-1]], "step")
     return (
-        "On random splits of Cora, GAT's accuracy minus GCN's is, in points, "
-        f"{lead(lines)}; what learned attention adds to equal weights is "
-        f"{attention}."
+        f"On random splits of Cora, GAT's accuracy minus GCN's is, in points, {lead(lines)}; "
+        f"what learned attention adds to equal weights is {attention}."
     )
 
 
@@ -236,10 +240,8 @@ def plateau(doubled: list[Result]) -> str:
     texts, falling = [], []
     for line in select(doubled, "plateau"):
         data, epochs = line["dataset"], int(line["epochs"])
-        end, half = (
-            difference(one(doubled, "gain", dataset=data, epochs=n), "lead", 3)
-            for n in (epochs, epochs // 2)
-        )
+        found = [one(doubled, "gain", dataset=data, epochs=n) for n in (epochs, epochs // 2)]
+        end, half = (difference(x, "lead", 3) for x in found)
         texts.append(f"{end} on {data} after {epochs} epochs (halfway {half})")
         if float(line["lead"]) < 0.9 * float(line["lead_usual"]):
             falling.append(data)
@@ -252,12 +254,8 @@ def plateau(doubled: list[Result]) -> str:
 
 def resampled(lines: list[Result]) -> str:
     """The intervals of the skips' lead when the test images are drawn anew."""
-    texts = []
-    for data in datasets(lines):
-        line = one(lines, "lead", dataset=data, over="without-skips")
-        low, high = (number(line[end], 3) for end in ("boot_low", "boot_high"))
-        texts.append(f"[{low}, {high}] for {data}")
-    return listed(texts)
+    found = {d: one(lines, "lead", dataset=d, over="without-skips") for d in datasets(lines)}
+    return listed([f"{interval(x, 3, kind='boot')} for {data}" for data, x in found.items()])
 
 
 def far(lines: list[Result]) -> str:
@@ -298,13 +296,14 @@ def step_sizes(lines: list[Result]) -> str:
 
 def public_leads(lines: list[Result]) -> str:
     """What the graph, and GAT over GCN, are worth on the public split, in two sentences."""
-    best = {"epoch": "best", "setting": "equal"}
-    own = {"epoch": "best", "setting": "paper"}
     equal, papers, graph = (
-        points(one(lines, "public_pair", public_pair=pair, **terms), "difference")
-        for pair, terms in (("GAT-GCN", best), ("GAT-GCN", own), ("GCN-MLP", best))
+        points(
+            one(lines, "public_pair", public_pair=pair, setting=terms, epoch="best"),
+            "difference",
+        )
+        for pair, terms in (("GAT-GCN", "equal"), ("GAT-GCN", "paper"), ("GCN-MLP", "equal"))
     )
-    mlp = accuracy(one(lines, "public", public="MLP", **best))
+    mlp = accuracy(one(lines, "public", public="MLP", setting="equal", epoch="best"))
     return (
         f"There, at the best epoch, GAT minus GCN is {equal} on equal terms and {papers} with "
         f"the papers' settings. Without the graph the network (MLP) reaches "
