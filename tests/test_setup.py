@@ -348,7 +348,7 @@ def test_badges_open_the_notebooks_of_a_repository(machine):
         for name in NOTEBOOKS:
             assert f"]({address.format(repository, name)})" in here.read("README.md")
             first = json.loads(here.read(name))["cells"][0]["source"]
-            assert f"]({address.format(repository, name)})" in "".join(first)
+            assert f'href="{address.format(repository, name)}"' in "".join(first)
         assert here.read("README.md").count(repository) == 2
     for wrong in ("", "ann", "a/b/c", "a/b;c", "a b/c", "'"):
         assert here.make("badges", f"REPOSITORY={wrong}")[0] != 0
