@@ -1,102 +1,105 @@
-# make          run both notebooks in full, build the report: the hand-in in submission/
-# make quick    the same in a few minutes, with fewer seeds and epochs: build/quick/
-# make test     every check: style, unit tests, proofs, report, both notebooks
-# make pdf      rebuild written/a4-writeup.pdf and the README's table from the notebooks as stored
-# make release  after `make`: take the executed notebooks into the repository, then `make pdf`
-# make plateau  train the U-Nets twice as long: written/plateau.txt
-# make colab    run the notebooks with the versions that Colab has
-# make badges REPOSITORY=owner/name  let the Colab badges open that repository
-# make clean    remove all that the targets above made
-# Each of them first makes the virtual environment .venv that it needs.
+# make          build the hand-in in submission/; notebooks run only if their code has changed
+# make test     every check: style, unit tests, proofs, report, set-up, both notebooks
+# make quick    both notebooks with few seeds and epochs, and their report: build/quick/
+# make run      run both notebooks in full, then rebuild all that is made from them
+# make pdf      rebuild the report in written/ and the results in README.md
+# make plateau  train the U-Nets twice as long, for one table of the report
+# make colab    run both notebooks with the versions that Colab has
+# make clean    remove everything that the commands above made
+# Each command first creates or completes the virtual environment that it needs.
 
 NOTEBOOKS := a4-gnn.ipynb a4-unet.ipynb
-EXECUTED := $(NOTEBOOKS:%=build/%)
 QUICK := $(NOTEBOOKS:%=build/quick/%)
-REPORT := $(foreach kind,py sh tex bib txt,$(wildcard written/*.$(kind) written/*/*.$(kind)))
+WRITTEN := $(filter-out %.pdf %.png,$(wildcard written/*.* written/sections/*))
 PYTHON := .venv/bin/python
-MINUTES = $(shell awk -F minutes= '/RESULT notebook=/ { sum += $$2 } END { print int(sum + 1) }' \
-    $(NOTEBOOKS))
+EXECUTE = exec $(RUN) $(PYTHON) .ci/execute.py
 
-# prefix of a command that is to end when `make` is killed
-export RUN := $(shell command -v setpriv >/dev/null && echo setpriv --pdeathsig TERM)
-unexport A4_QUICK A4_LONGER A4_SEEDS # a full run is one whatever the caller has set
+# These variables would bring another Python, kernel or preset into the runs.
+unexport PYTHONHOME PYTHONPATH JUPYTER_PATH MPLBACKEND A4_QUICK
 
-.DELETE_ON_ERROR:
-.PHONY: all plan quick test pdf release plateau colab badges clean
+# Prefix of a long command: the command is interrupted if make is killed.
+export RUN := $(shell command -v setpriv >/dev/null && echo setpriv --pdeathsig INT)
 
-all: plan $(EXECUTED) build/a4-writeup.pdf
+.NOTPARALLEL:
+.PRECIOUS: $(NOTEBOOKS)
+.PHONY: all test quick run pdf plateau colab clean always
+
+all: say-all $(NOTEBOOKS) build/a4-writeup.pdf
 	@mkdir -p submission
-	@cp $(EXECUTED) submission
+	@cp $(NOTEBOOKS) submission
 	@cp build/a4-writeup.pdf submission 2>/dev/null || cp written/a4-writeup.pdf submission
-	@echo "ready to hand in: $$(ls submission/*)"
+	@echo "make: ready to hand in: $$(echo submission/*)"
 
-plan:
-	@echo "make: .venv (once; several GB), both notebooks in full (about $(MINUTES) minutes on two" \
-	    "cores; make quick: a few), then the report; what is there already is kept"
-
-.venv/ready: requirements.txt tests/requirements.txt
-	exec $(RUN) sh .ci/venv.sh .venv $^
-	@touch $@
-
-# Run the notebook $< into the file $@.
-define EXECUTE
-@mkdir -p $(@D)
-exec $(RUN) $(PYTHON) -m nbconvert --to notebook --execute --ExecutePreprocessor.timeout=-1 \
-    --ExecutePreprocessor.record_timing=False --output-dir $(@D) --output part-$(@F) $<
-@mv $(@D)/part-$(@F) $@
-endef
-
-$(EXECUTED): build/%: % .venv/ready
-	$(EXECUTE)
-
-build/a4-writeup.pdf: $(EXECUTED) $(REPORT) .venv/ready
-	exec $(RUN) sh written/build.sh build $@
-
-$(QUICK): export A4_QUICK := 1
-$(QUICK): build/quick/%: % .venv/ready
-	$(EXECUTE)
-
-quick: $(QUICK)
-	exec $(RUN) sh written/build.sh build/quick build/quick/a4-writeup.pdf
-	@[ -e build/quick/a4-writeup.pdf ] || cp written/a4-writeup.pdf build/quick
-	@echo "a first look, with the numbers of short runs: $$(ls build/quick/*)"
-
-test: export A4_QUICK := 1
-test: export OMP_NUM_THREADS := 1
-test: .venv/ready
+test: say-test .venv/tests
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
-	exec $(RUN) $(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
-	    --nbval-lax --nbval-cell-timeout=1800 a4-unet.ipynb a4-gnn.ipynb tests
+	exec env A4_QUICK=1 OMP_NUM_THREADS=1 $(RUN) $(PYTHON) -m pytest -n 2 --dist loadfile \
+	    --no-loadscope-reorder --nbval-lax --nbval-cell-timeout=1800 a4-unet.ipynb a4-gnn.ipynb \
+	    tests/test_notebooks.py tests/test_report.py tests/test_setup.py tests
 
-pdf: .venv/ready
-	exec $(RUN) sh written/build.sh . build/stored.pdf
-	cp build/stored.pdf written/a4-writeup.pdf
-	$(PYTHON) written/lift.py --readme
+quick: say-quick $(QUICK)
+	@if sh .ci/tex.sh; then exec $(RUN) sh written/build.sh build/quick build/quick/a4-writeup.pdf; fi
+	@echo "make: a first look: $$(echo build/quick/*)"
 
-release: all
-	cp -p $(EXECUTED) .
+run: say-run .venv/ready
+	$(EXECUTE) --always a4-gnn.ipynb
+	$(EXECUTE) --always a4-unet.ipynb
+	$(MAKE) all
 	$(MAKE) pdf
 
-build/plateau/a4-unet.ipynb: export A4_LONGER := 2
-build/plateau/a4-unet.ipynb: export A4_SEEDS := 2
-build/plateau/a4-unet.ipynb: a4-unet.ipynb .venv/ready
-	$(EXECUTE)
+pdf: build/a4-writeup.pdf
+	$(PYTHON) written/readme.py
+	cp build/a4-writeup.pdf written
 
-plateau: build/plateau/a4-unet.ipynb
-	$(PYTHON) written/plateau.py $<
+plateau: say-plateau .venv/ready
+	exec $(RUN) $(PYTHON) written/plateau.py
+
+colab: say-colab build/colab/ready
+	exec $(RUN) build/colab/bin/python .ci/execute.py --always --quick a4-gnn.ipynb build/colab/a4-gnn.ipynb
+	exec $(RUN) build/colab/bin/python .ci/execute.py --always --quick a4-unet.ipynb build/colab/a4-unet.ipynb
+	! grep '"name": "stderr"' build/colab/*.ipynb
+
+clean:
+	rm -rf .venv build submission .pytest_cache
+	find . \( -name __pycache__ -o -name .ruff_cache -o -name .ipynb_checkpoints \) -prune \
+	    -exec rm -rf {} +
+
+# What each command does, and for about how long, on two cores.
+say-all:
+	@echo "make: environment .venv (once: 2 to 10 minutes, 6 GB), notebooks whose code has" \
+	    "changed (stored runs are kept), report (1 minute), then submission/"
+say-test:
+	@echo "make test: environment (once: 1 minute more), then every check (5 minutes)"
+say-quick:
+	@echo "make quick: both notebooks with few seeds and epochs (5 minutes), then their report"
+say-run:
+	@echo "make run: both notebooks in full (1 hour), then report, README and submission/"
+say-plateau:
+	@echo "make plateau: the U-Nets for twice as many epochs (1 hour)"
+say-colab:
+	@echo "make colab: environment build/colab (once), both notebooks with few seeds (10 minutes)"
+
+.venv/ready: requirements.txt written/requirements.txt
+	@exec $(RUN) sh .ci/venv.sh .venv $^
+	@touch $@
+
+.venv/tests: tests/requirements.txt .venv/ready
+	@exec $(RUN) sh .ci/venv.sh .venv $<
+	@touch $@
 
 build/colab/ready: tests/colab.txt
 	@mkdir -p build
-	exec $(RUN) sh .ci/venv.sh build/colab $^
+	@exec $(RUN) sh .ci/venv.sh build/colab $<
 	@touch $@
 
-colab: build/colab/ready
-	exec $(RUN) build/colab/bin/python tests/colab.py $(NOTEBOOKS)
+$(NOTEBOOKS): .venv/ready always
+	@$(EXECUTE) $@
 
-badges:
-	@sh .ci/badges.sh '$(REPOSITORY)'
+$(QUICK): build/quick/%: % .venv/ready
+	@$(EXECUTE) --always --quick $< $@
 
-clean:
-	rm -rf .venv build submission .pytest_cache .ruff_cache
-	find . \( -name __pycache__ -o -name .ruff_cache -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
+# Without TeX there is no such file, and the next make tries again.
+build/a4-writeup.pdf: $(NOTEBOOKS) $(WRITTEN)
+	@mkdir -p build
+	@rm -f $@
+	@if sh .ci/tex.sh; then exec $(RUN) sh written/build.sh . $@; fi

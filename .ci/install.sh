@@ -1,10 +1,10 @@
 #!/bin/sh
-# Install Debian packages, where root can be had without a password: install.sh PACKAGE...
+# Install Debian packages as root, or with sudo if it asks for no password: install.sh PACKAGE...
 command -v apt-get >/dev/null || exit 1
 root=
 [ "$(id -u)" = 0 ] || root='sudo -n'
 $root true 2>/dev/null || exit 1
 apt="$root env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300"
-echo "apt-get installs $*"
+echo "make: apt-get installs $*"
 $apt update
 $apt install -y --no-install-recommends "$@"

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Make a virtual environment: venv.sh FOLDER REQUIREMENTS...
-# RUN, where it is set, is a prefix that ends a command together with this script.
+# Create a virtual environment, or complete one: venv.sh FOLDER REQUIREMENTS...
+# RUN is the Makefile's prefix of a long command.
 set -eu
 
 fail() {
@@ -15,14 +15,14 @@ for file; do
     shift
 done
 
-python3 -c 'import ensurepip, venv' 2>/dev/null || sh .ci/install.sh python3 python3-venv ||
-    fail "Python 3 with its venv module is missing: sudo apt-get install python3 python3-venv"
-python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
-    fail "Python 3.10 or newer is needed, and this is $(python3 --version)"
-${RUN:-} python3 -m venv "$venv" || fail "there is no virtual environment, for the reason above"
-rm -f "$venv/pip.log"
-${RUN:-} "$venv/bin/python" -m pip install --log "$venv/pip.log" "$@" || {
-    ! grep -Eqi 'connection broken|name resolution|timed out|proxy' "$venv/pip.log" ||
-        fail "there is no network to download the packages: connect, and run make again"
-    fail "pip could not install the packages, for the reason above"
-}
+if [ ! -x "$venv/bin/python" ]; then
+    python3 -c 'import ensurepip, venv' 2>/dev/null ||
+        sh .ci/install.sh python3 python3-venv ||
+        fail "Python 3 with its module venv is missing: sudo apt-get install python3-venv"
+    python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
+        fail "Python 3.10 or newer is needed; this is $(python3 --version)"
+    ${RUN:-} python3 -m venv "$venv" || fail "could not create $venv; the reason is above"
+fi
+${RUN:-} "$venv/bin/python" -m pip install "$@" ||
+    fail "pip stopped, and says why above. It needs the network and 6 GB of disk;" \
+        "make goes on from here when you run it again."
