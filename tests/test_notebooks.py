@@ -1,23 +1,28 @@
-"""The notebooks as they are stored: executed, whole, clean, and short enough to be read."""
+"""The notebooks as they are stored: their outputs are fresh and whole, and become a PDF."""
 
 import ast
+import os
 import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
+import execute
 import nbformat
-import notebooks
+import pypandoc
+import pypdfium2
 import pytest
-from definitions import ROOT, sentences
-from lift import LISTINGS
-from listings import MARKER, answer_lines, definitions
+from definitions import ROOT
 
-EXPECTED_ANSWERS = {"a4-gnn.ipynb": {"3.1", "3.2", "3.4"}, "a4-unet.ipynb": {"4.1"}}
-# a home folder or a temporary folder of the machine that ran the notebook
+ANSWERS = {"a4-gnn.ipynb": ["3.1", "3.2", "3.4"], "a4-unet.ipynb": ["4.1"]}
+# a folder of the machine that ran the notebook
 MACHINE_PATH = re.compile(
     r"(?<![\w.:/])/(home|root|tmp|work|mnt|Users|content|var|opt)/|[A-Z]:\\"
 )
 
 
-@pytest.fixture(scope="module", params=notebooks.NAMES)
+@pytest.fixture(scope="module", params=list(ANSWERS))
 def path(request):
     return ROOT / request.param
 
@@ -37,12 +42,16 @@ def test_notebook_is_valid_and_small(path, notebook):
     assert path.stat().st_size < 3_000_000
 
 
+def test_stored_outputs_belong_to_the_code(notebook):
+    assert notebook.metadata.get("code_digest") == execute.code_digest(notebook), "run make"
+
+
 def test_cells_were_executed_in_order(code_cells):
     counts = [cell.execution_count for cell in code_cells]
     assert counts == list(range(1, len(code_cells) + 1))
 
 
-def test_no_errors_and_nothing_on_stderr(code_cells):
+def test_no_errors_and_no_warnings_are_stored(code_cells):
     for cell in code_cells:
         for output in cell.outputs:
             assert output.output_type != "error", cell.source
@@ -58,107 +67,110 @@ def test_outputs_show_no_path_of_a_machine(code_cells):
                 assert not MACHINE_PATH.search(text), text
 
 
-def test_definition_cells_print_nothing_and_run_nothing(code_cells):
-    """Those cells are loaded as a module by the tests, so they may only import and define."""
-    allowed = (
-        ast.Import,
-        ast.ImportFrom,
-        ast.ClassDef,
-        ast.FunctionDef,
-        ast.Assign,
-        ast.AnnAssign,
-    )
+def test_no_line_is_cut_when_the_notebook_is_printed(code_cells):
     for cell in code_cells:
-        if "definitions" in notebooks.tags(cell):
-            assert not cell.outputs
+        printed = "".join(output.get("text", "") for output in cell.outputs)
+        for line in (cell.source + "\n" + printed).splitlines():
+            assert len(line) <= 80, line
+
+
+def test_every_question_has_its_marked_answer(path, code_cells):
+    answers = []
+    for cell in code_cells:
+        marks = re.findall(r"(?m)^\s*# (>>>|<<<) answer (\S+)$", cell.source)
+        for begin, end in zip(marks[::2], marks[1::2], strict=True):
+            assert (begin[0], end) == (">>>", ("<<<", begin[1]))
+            answers.append(begin[1])
+    assert sorted(set(answers)) == ANSWERS[path.name]
+
+
+def functions(name):
+    """Text of the functions that a notebook defines, by name."""
+    found = {}
+    for cell in nbformat.read(ROOT / name, as_version=4).cells:
+        if cell.cell_type == "code" and "definitions" in cell.metadata.get("tags", []):
             for node in ast.parse(cell.source).body:
-                docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-                assert isinstance(node, allowed) or docstring, ast.unparse(node)
+                if isinstance(node, ast.FunctionDef):
+                    found[node.name] = ast.get_source_segment(cell.source, node)
+    return found
 
 
-def test_answer_markers_enclose_code_for_every_question(path, code_cells):
-    answered = set()
-    for cell in code_cells:
-        if answer_lines(cell.source):  # raises where the markers do not pair up
-            answered |= {
-                match[2] for match in map(MARKER.match, cell.source.splitlines()) if match
-            }
-    assert answered == EXPECTED_ANSWERS[path.name]
+def test_both_notebooks_share_their_helpers_word_for_word():
+    gnn, unet = map(functions, ANSWERS)
+    shared = gnn.keys() & unet.keys()
+    assert "fetch" in shared
+    for name in shared:
+        assert gnn[name] == unet[name]
 
 
-def test_every_class_that_the_report_lists_has_marked_lines(path, notebook):
-    defined = definitions(notebook.cells)
-    for name in LISTINGS[notebooks.NAMES.index(path.name)]:
-        is_class = defined[name].source.startswith("class ")
-        assert bool(defined[name].answers) == is_class, name
+# --- the export to PDF -----------------------------------------------------------------------
 
 
-def code_lines(cell):
-    return [line for line in cell.source.splitlines() if line.strip()]
-
-
-def test_notebook_is_short_enough_to_be_read(code_cells):
-    """At most 650 lines of code, no cell over 30 but one, the first answer in ten cells."""
-    lengths = sorted(len(code_lines(cell)) for cell in code_cells)
-    assert sum(lengths) <= 650
-    assert lengths[-2] <= 30
-    first = next(i for i, cell in enumerate(code_cells, 1) if answer_lines(cell.source))
-    assert first <= 10
-
-
-def test_lines_fit_the_page(code_cells):
-    for cell in code_cells:
-        for line in cell.source.splitlines():
-            assert len(line) <= 96, line
-
-
-def test_answer_is_two_sentences_of_at_most_sixty_words(path, notebook):
-    tag = {"a4-gnn.ipynb": "answer-3.6", "a4-unet.ipynb": "answer-4.2"}[path.name]
-    answer = notebooks.answer(notebook.cells, tag)
-    assert 1 <= sentences(answer) <= 2
-    assert len(answer.split()) <= 60
-
-
-def test_sentence_count_on_worked_examples():
-    assert sentences("One. Two! Three?") == 3
-    assert sentences("GCN reaches 81.5 % on 20 seeds.") == 1
-
-
-SETTINGS = {"seed", "seeds", "epochs", "width", "lr", "lr_pair"}  # numbers that are no result
-
-
-def result_key(line):
-    """What a RESULT line is about: all but the numbers that were measured."""
-    return frozenset(
-        (name, value)
-        for name, value in line.items()
-        if name in SETTINGS or not re.fullmatch(r"-?[\d.]+", value)
+@pytest.mark.skipif(not shutil.which("xelatex"), reason="the export needs TeX")
+def test_notebook_exports_to_pdf_without_loss(path, tmp_path):
+    pandoc = Path(shutil.which("pandoc") or pypandoc.get_pandoc_path()).parent
+    command = [sys.executable, "-m", "nbconvert", "--to", "pdf", "--PDFExporter.verbose=True"]
+    run = subprocess.run(
+        [*command, "--output-dir", tmp_path, path],
+        env=os.environ | {"PATH": f"{pandoc}{os.pathsep}{os.environ['PATH']}"},
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
     )
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert "Missing character" not in run.stdout + run.stderr
+    with pypdfium2.PdfDocument(tmp_path / f"{path.stem}.pdf") as pdf:
+        pages = [page.get_textpage().get_text_range() for page in pdf]
+    assert len(pages) >= 10
+    assert "\N{REPLACEMENT CHARACTER}" not in "".join(pages)
 
 
-def test_result_lines_are_unique(notebook):
-    """Each thing is reported once: no two lines are about the same thing."""
-    keys = [result_key(line) for line in notebooks.results(notebook.cells)]
-    assert keys
-    assert {dict(key)["kind"]: sorted(key) for key in keys if keys.count(key) > 1} == {}
+# --- the digest of the code ------------------------------------------------------------------
+
+CODE = '''
+import math  # for the root
 
 
-def test_result_keys_leave_out_what_was_measured():
-    first, same, other = notebooks.parse_results(
-        "RESULT gain dataset=nuclei epochs=5 lead=0.1430\n"
-        "RESULT gain dataset=nuclei epochs=5 lead=-0.0010\n"
-        "RESULT gain dataset=nuclei epochs=8 lead=0.1430\n"
-    )
-    assert result_key(first) == result_key(same) != result_key(other)
+def root(x):
+    """Square root."""
+    # as the library has it
+    return math.sqrt(x)
 
 
-def test_unbalanced_markers_are_refused():
-    for source in (
-        "# >>> answer 3.1\nx = 1",
-        "x = 1\n# <<< answer 3.1",
-        "# >>> answer 3.1\nx = 1\n# <<< answer 3.2",
-        "# >>> answer 3.1\n# >>> answer 3.1\nx = 1\n# <<< answer 3.1",
-    ):
-        with pytest.raises(ValueError, match="answer"):
-            answer_lines(source)
-    assert answer_lines("a\n# >>> answer 3.1\nb\n\nc\n# <<< answer 3.1\nd") == [3, 5]
+%matplotlib inline
+print(f"# {root(4):.1f}")
+'''
+
+
+def digest(source, text="Title"):
+    cells = [nbformat.v4.new_markdown_cell(text), nbformat.v4.new_code_cell(source)]
+    return execute.code_digest(nbformat.v4.new_notebook(cells=cells))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("# for the root", "# for roots"),
+        ("  # for the root", ""),
+        ('"""Square root."""', '"""The square root\n\n    of a number.\n    """'),
+        ("    # as the library has it\n", "\n"),
+    ],
+)
+def test_comments_and_docstrings_do_not_change_the_digest(old, new):
+    assert old in CODE
+    assert digest(CODE.replace(old, new), text="Another title") == digest(CODE)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("sqrt(x)", "sqrt(x + 0)"),
+        ('"# {', '"## {'),
+        ("%matplotlib inline", "%matplotlib agg"),
+        ("    return", "    x += 1\n    return"),
+    ],
+)
+def test_code_strings_and_magics_change_the_digest(old, new):
+    assert old in CODE
+    assert digest(CODE.replace(old, new)) != digest(CODE)
