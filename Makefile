@@ -17,8 +17,8 @@ EXECUTE = exec $(RUN) $(PYTHON) .ci/execute.py
 # These variables would bring another Python, kernel or preset into the runs.
 unexport PYTHONHOME PYTHONPATH JUPYTER_PATH MPLBACKEND A4_QUICK
 
-# Prefix of a long command: the command is interrupted if make is killed.
-export RUN := $(shell command -v setpriv >/dev/null && echo setpriv --pdeathsig INT)
+# Prefix of a long command: the command ends if make is killed.
+export RUN := $(shell command -v setpriv >/dev/null && echo setpriv --pdeathsig TERM)
 
 .NOTPARALLEL:
 .PHONY: all notebooks test quick run pdf plateau colab clean
@@ -41,8 +41,7 @@ quick: say-quick $(QUICK)
 	@echo "make: a first look: $$(echo build/quick/*)"
 
 run: say-run .venv/ready
-	$(EXECUTE) --always a4-gnn.ipynb
-	$(EXECUTE) --always a4-unet.ipynb
+	$(EXECUTE) --always $(NOTEBOOKS)
 	$(MAKE) all
 	$(MAKE) pdf
 
@@ -54,8 +53,7 @@ plateau: say-plateau .venv/ready
 	exec $(RUN) $(PYTHON) written/plateau.py
 
 colab: say-colab build/colab/ready
-	exec $(RUN) build/colab/bin/python .ci/execute.py --always --quick a4-gnn.ipynb build/colab/a4-gnn.ipynb
-	exec $(RUN) build/colab/bin/python .ci/execute.py --always --quick a4-unet.ipynb build/colab/a4-unet.ipynb
+	exec $(RUN) build/colab/bin/python .ci/execute.py --always --quick --into build/colab $(NOTEBOOKS)
 	! grep '"name": "stderr"' build/colab/*.ipynb
 
 clean:
@@ -92,11 +90,10 @@ build/colab/ready: tests/colab.txt
 	@touch $@
 
 notebooks: .venv/ready
-	@$(EXECUTE) a4-gnn.ipynb
-	@$(EXECUTE) a4-unet.ipynb
+	@$(EXECUTE) $(NOTEBOOKS)
 
 $(QUICK): build/quick/%: % .venv/ready
-	@$(EXECUTE) --always --quick $< $@
+	@$(EXECUTE) --always --quick --into $(@D) $<
 
 # Without TeX there is no such file, and the next make tries again.
 build/a4-writeup.pdf: $(NOTEBOOKS) $(WRITTEN) .venv/ready

@@ -1,4 +1,4 @@
-"""Execute a notebook, and store with its outputs to which code they belong."""
+"""Execute notebooks; store with the outputs to which code they belong."""
 
 import argparse
 import ast
@@ -70,28 +70,29 @@ def execute(source: Path, output: Path, quick: bool) -> None:
 
 
 def main() -> None:
-    """Execute the notebook that the command line names, if it is necessary."""
+    """Execute the notebooks that the command line names, if necessary."""
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
     add("--always", action="store_true", help="even if nothing has changed")
     add("--quick", action="store_true", help="with few seeds and epochs")
-    add("notebook", type=Path)
-    add("output", type=Path, nargs="?", help="file to write (the notebook)")
+    add("--into", type=Path, help="folder for the executed notebooks")
+    add("notebooks", type=Path, nargs="+")
     arguments = parser.parse_args()
-    source = arguments.notebook
-    notebook = nbformat.read(source, as_version=4)
-    fresh = notebook.metadata.get("code_digest") == code_digest(notebook)
-    if fresh and not arguments.always:
-        print(f"{source}: the stored outputs belong to the code", flush=True)
-        return
-    print(f"{source}: running all cells", flush=True)
-    start = time.monotonic()
-    try:
-        execute(source, arguments.output or source, arguments.quick)
-    except (CellExecutionError, DeadKernelError) as error:
-        sys.exit(f"{source}: {error}")
-    minutes = (time.monotonic() - start) / 60
-    print(f"{source}: finished after {minutes:.1f} minutes", flush=True)
+    for source in arguments.notebooks:
+        notebook = nbformat.read(source, as_version=4)
+        fresh = notebook.metadata.get("code_digest") == code_digest(notebook)
+        if fresh and not arguments.always:
+            print(f"{source}: the stored outputs belong to the code")
+            continue
+        print(f"{source}: running all cells", flush=True)
+        start = time.monotonic()
+        output = arguments.into / source.name if arguments.into else source
+        try:
+            execute(source, output, arguments.quick)
+        except (CellExecutionError, DeadKernelError) as error:
+            sys.exit(f"{source}: {error}")
+        minutes = (time.monotonic() - start) / 60
+        print(f"{source}: finished after {minutes:.1f} minutes", flush=True)
 
 
 if __name__ == "__main__":
