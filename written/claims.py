@@ -182,12 +182,14 @@ def kernel_layer(w, B):
     """Return a layer for any kernel w = (w_1, w_2, w_3) with entries >= 0, not all 0."""
     omega = sum(w)
     p = {lag: math.log(w[1 - lag] / omega) for lag in (-1, 0, 1) if w[1 - lag] > 0}
-    return RelativeAttention(0.0, 0.0, omega, np.vectorize(lambda lag: p.get(int(lag), -B)))
+    return RelativeAttention(
+        0.0, 0.0, omega, np.vectorize(lambda lag: p.get(int(lag), -B), [float])
+    )
 
 
-def kernel_bound(n, x_max, w, B):
-    """Return the bound on the error of `kernel_layer`."""
-    return n * x_max * sum(w) * math.exp(-B)
+def kernel_bound(n, x_max, omega, B):
+    """Return the bound on the error of `kernel_layer`; omega is the sum of w."""
+    return n * x_max * omega * math.exp(-B)
 
 
 def max_pool_layer(k, beta, B):
