@@ -52,15 +52,6 @@ def test_cosine_bound_holds_for_all_allowed_images_and_is_attained(epsilon, rng)
     assert_allclose(attained, claims.cosine_bound(epsilon))
 
 
-@pytest.mark.parametrize("delta", [0.01, 0.3, 0.66, 0.9, 0.999])
-def test_hint_fails_for_unit_vectors_and_a_third_of_delta_does_not(delta):
-    M = claims.worst_images(min(delta / 2, 1 / 3))
-    assert claims.distortion(M) <= delta / 2 * (1 + 1e-9)  # allowed by the hint's lemma
-    assert abs(M[:, 0] @ M[:, 1]) <= delta * (1 + 1e-9)  # true before normalizing
-    assert abs(claims.inner_products(claims.unit_columns(M)).item()) > delta * 1.0001
-    assert claims.cosine_bound(claims.jl_epsilon(delta)) < delta
-
-
 @pytest.mark.parametrize(("delta", "n"), [(0.5, 1200), (0.9, 400)])
 def test_vectors_are_distinct_and_almost_orthogonal(delta, n, rng):
     epsilon, N = claims.jl_epsilon(delta), claims.jl_vector_count(n, delta)
@@ -104,12 +95,6 @@ def test_share_of_forbidden_sign_vectors_is_within_the_bound():
     for n, delta in ((5, 0.5), (40, 0.3), (40, 0.9)):
         tail = sum(math.comb(n, s) for s in range(n + 1) if abs(2 * s - n) > n * delta) / 2**n
         assert 0 < tail <= 2 * math.exp(-n * delta**2 / 2)
-
-
-def test_upper_bound_is_above_the_greedy_choice_and_a_basis():
-    for n, delta in ((1, 0.1), (6, 0.3), (11, 0.3), (200, 0.05)):
-        U = greedy_sign_vectors(n, delta) if n < 12 else np.eye(n)
-        assert U.shape[1] <= claims.upper_count_bound(n, delta)
 
 
 def test_powers_of_inner_products_have_the_rank_of_symmetric_tensors(rng):

@@ -55,10 +55,8 @@ def test_convolution_bound_holds_and_the_sharp_one_is_attained(n, B, x_max, rng)
 
 def test_convolution_penalty_gives_the_wanted_error_and_a_smaller_one_does_not(rng):
     n, x_max, eta = 40, 7.0, 1e-6
-    B, inputs = (
-        claims.convolution_penalty(n, x_max, eta),
-        proof_figures.convolution_inputs(n, x_max, rng),
-    )
+    B = claims.convolution_penalty(n, x_max, eta)
+    inputs = proof_figures.convolution_inputs(n, x_max, rng)
     assert proof_figures.convolution_error(B, inputs) <= eta
     assert proof_figures.convolution_error(B - 1e-4, inputs) > eta
 
@@ -70,15 +68,6 @@ def test_every_kernel_with_entries_of_one_sign_is_possible(w, rng):
     for sequence in [np.eye(9)[4] * 2, 2 - np.eye(9)[4] * 2, *x]:
         error = layer(sequence)[1:-1] - np.convolve(sequence, w[::-1], "valid")
         assert abs(error).max() <= claims.kernel_bound(9, 2, sum(w), B)
-
-
-def test_a_kernel_with_both_signs_is_impossible(rng):
-    a, best = 0.7, INF
-    for _ in range(300):
-        layer = random_layer(rng, 7)
-        before, after = (layer(a * np.eye(7)[at])[3] for at in (2, 4))
-        best = min(best, max(abs(before + a), abs(after - a)))  # the kernel [-1, 0, 1]
-    assert best >= a * (1 - ROUNDING)
 
 
 # --- 1.4.2 max pooling ----------------------------------------------------------------------
@@ -101,23 +90,6 @@ def test_error_inside_the_window_is_within_its_bound(k, beta, rng):
         short = claims.max_pool(x, k) - claims.max_pool_layer(k, beta, INF)(x)[k : n - k]
         assert (short >= -ROUNDING).all()
         assert (short <= claims.max_pool_window_bound(k, beta * center) + ROUNDING).all()
-
-
-@pytest.mark.parametrize("k", [1, 2, 7])
-def test_error_inside_the_window_after_a_near_tie_is_of_order_one_over_beta(k):
-    for beta, x_i in ((0.1, 2.0), (30.0, 0.5)):
-        x = np.full(2 * k + 1, x_i)
-        x[k + 1] += 1 / (beta * x_i)
-        short = x.max() - claims.max_pool_layer(k, beta, INF)(x)[k]
-        assert_allclose(short, claims.tie_loss(k, beta * x_i), rtol=1e-9)
-        assert short > claims.max_pool_window_bound(k, beta * x_i) / (2 * k / math.e + 1.01)
-
-
-def test_error_inside_the_window_decays_exponentially_with_a_gap(rng):
-    x = np.array([0.1, 0.5, 0.4, 0.9, 0.6])
-    for beta in (1.0, 10.0, 50.0):
-        short = 0.9 - claims.max_pool_layer(2, beta, INF)(x)[2]
-        assert 0 < short <= claims.gap_bound(2, beta * 0.4, 0.9, 0.3)
 
 
 @pytest.mark.parametrize("k", [1, 3])
@@ -171,29 +143,11 @@ def test_max_pool_parameters_fail_with_an_eighth_of_beta_or_a_smaller_penalty():
     assert proof_figures.max_pool_error(k, beta, B - 8, [leak]) > eta
 
 
-def test_max_pool_leaks_when_the_penalty_does_not_beat_the_content():
-    k, beta = 2, 1e3
-    x = np.full(2 * k + 2, 0.5)
-    x[-1] = 1.0
-    limit = beta * 0.5 * (1 - 0.5)
-    weights = [claims.max_pool_layer(k, beta, B).weights(x)[k, -1] for B in (limit, limit + 1)]
-    assert_allclose(weights[0], 1 / (2 * k + 2))  # attained
-    assert weights[1] < 1 / (2 * k + 2)
-    x[k + 1 :] = 1.0  # max(window) = x_max: nothing to leak
-    assert_allclose(claims.max_pool_layer(k, beta, limit)(x)[k], 1)
-
-
 def zero_query_error(layer, i, n, a):
     """The largest error at position i (from 0) on the three inputs of the proposition."""
     inputs = [a * np.eye(n)[i - 1], a * np.eye(n)[i + 1]]
     inputs.append(inputs[0] + inputs[1])
     return max(abs(layer(x)[i] - a) for x in inputs)
-
-
-@pytest.mark.parametrize("a", [0.1, 30.0])
-def test_no_parameters_give_max_pooling_at_a_zero_query(a, rng):
-    for _ in range(100):
-        assert zero_query_error(random_layer(rng, 7), 3, 7, a) >= a / 3 * (1 - ROUNDING)
 
 
 def test_zero_query_error_of_one_third_is_the_best_possible():
