@@ -22,6 +22,7 @@ STYLE = {
     "legend.frameon": False,
     "lines.markersize": 4,
     "pdf.fonttype": 42,
+    "savefig.dpi": 300,
 }
 BOUND = {"color": "black", "lw": 1.1}
 BLUE = {"color": "#0072B2", "ls": "none", "marker": "o"}
