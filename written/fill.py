@@ -1,0 +1,172 @@
+"""Fills the report and the README with what the executed notebooks show.
+
+Usage: python written/fill.py NOTEBOOKS OUTPUT   the report's LaTeX, into the folder OUTPUT
+       python written/fill.py --readme           the README's results and its picture
+
+NOTEBOOKS is the folder of the executed a4-gnn.ipynb and a4-unet.ipynb. The texts are templates
+written by hand. They use LaTeX-friendly marks of jinja2:
+
+    \VAR{gnn_lead.lead[100] | points}   a number (here of the table gnn-lead)
+    %% if flowers ... %% endif          a part that is there only with the flowers
+
+A number, table, figure or answer that is missing stops the program with an error.
+"""
+
+import json
+import math
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import findings
+import jinja2
+import pandas as pd
+from nbconvert.filters import escape_latex
+from notebooks import Notebooks
+from pygments import highlight
+from pygments.formatters import LatexFormatter
+from pygments.lexers import PythonLexer
+
+WRITTEN = Path(__file__).resolve().parent
+MARKER = re.compile(r"\s*# (>>>|<<<) answer")
+
+
+def minus(text: str) -> str:
+    """Write a minus sign for each hyphen before a number, and no minus before a zero."""
+    text = re.sub(r"-(0(\.0*)?)(?![\d.])", r"\1", text)
+    return re.sub(r"(?<!\w)-(?=[\d ])", "$-$", text)
+
+
+def number(value: float, form: str = ".3f") -> str:
+    """A number as LaTeX, in one of Python's formats."""
+    if not math.isfinite(value):
+        raise ValueError(f"the report asks for a number and gets {value}")
+    return minus(format(value, form))
+
+
+def percent(fraction: float, digits: int = 1) -> str:
+    """A fraction in percent, without the sign."""
+    return number(100 * fraction, f".{digits}f")
+
+
+def points(difference: float) -> str:
+    """A difference of two fractions in percentage points, with its sign."""
+    return number(100 * difference, "+.1f")
+
+
+def table(data: pd.DataFrame, columns: dict[str, str], layout: str | None = None) -> str:
+    """A table as LaTeX: the header of each column, and how it writes the values of a row.
+
+    ``{"Lead": "{lead:+.1%}"}`` makes one column; percent signs are left out of the numbers.
+    """
+    rows = []
+    for row in data.reset_index().to_dict("records"):
+        texts = [form.format(**row).replace("%", "") for form in columns.values()]
+        rows.append([minus(escape_latex(text)) for text in texts])
+    cells = pd.DataFrame(rows, columns=[minus(escape_latex(head)) for head in columns])
+    cells = cells.replace("nan", "--")  # a value that does not exist
+    layout = layout or "l" + "r" * (len(columns) - 1)
+    return cells.to_latex(index=False, column_format=f"@{{}}{layout}@{{}}")
+
+
+def markdown(text: str) -> str:
+    """A paragraph of Markdown with bold, emphasis and code as LaTeX."""
+    text = escape_latex(" ".join(text.split()))
+    text = re.sub(r"\*\*(.+?)\*\*", r"\\textbf{\1}", text)
+    text = re.sub(r"\*(.+?)\*", r"\\emph{\1}", text)
+    return re.sub(r"`(.+?)`", r"\\texttt{\1}", text)
+
+
+def listing(source: str) -> str:
+    """Code as LaTeX, without the markers; the lines between them are highlighted.
+
+    If there are no markers, all of the code is ours and is highlighted.
+    """
+    lines, answers = [], []
+    inside = not MARKER.search(source)
+    for line in source.splitlines():
+        if marker := MARKER.match(line):
+            inside = marker[1] == ">>>"
+        else:
+            lines.append(line)
+            if inside and line.strip():
+                answers.append(str(len(lines)))
+    options = f"numbers=left,highlightlines={{{','.join(answers)}}}"
+    return highlight("\n".join(lines), PythonLexer(), LatexFormatter(verboptions=options))
+
+
+def environment(notebooks: Notebooks) -> jinja2.Environment:
+    """The templates, and all that they may use except figures."""
+    templates = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(WRITTEN, encoding="utf-8"),
+        variable_start_string=r"\VAR{",
+        variable_end_string="}",
+        block_start_string=r"\BLOCK{",
+        block_end_string="}",
+        comment_start_string=r"\COMMENT{",
+        comment_end_string="}",
+        line_statement_prefix="%%",
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    templates.filters |= {
+        "number": number,
+        "percent": percent,
+        "points": points,
+        "table": table,
+    }
+    tables = notebooks.tables()
+    templates.globals |= tables | {
+        "answer": lambda tag: markdown(notebooks.displayed(tag, "text/markdown")),
+        "log": notebooks.log,
+        "listing": lambda name: listing(notebooks.code(name)),
+        "listing_style": LatexFormatter().get_style_defs(),
+        "flowers": "flowers" in tables["unet_data"].index,
+    }
+    return templates
+
+
+def fill_report(folder: Path, output: Path, plateau: Path = WRITTEN / "plateau.json") -> None:
+    """Write to ``output`` the LaTeX of the report on the notebooks in ``folder``."""
+    notebooks = Notebooks(folder)
+    templates = environment(notebooks)
+    templates.globals["plateau"] = pd.DataFrame(json.loads(plateau.read_text("utf-8")))
+
+    def figure(tag: str) -> str:
+        (output / f"{tag}.pdf").write_bytes(notebooks.figure(tag))
+        return tag
+
+    templates.globals["figure"] = figure
+    for path in WRITTEN.glob("**/*.tex"):
+        name = path.relative_to(WRITTEN).as_posix()
+        (output / name).parent.mkdir(parents=True, exist_ok=True)
+        (output / name).write_text(templates.get_template(name).render(), encoding="utf-8")
+    shutil.copy(WRITTEN / "references.bib", output)
+
+
+def fill_readme(root: Path = WRITTEN.parent) -> None:
+    """Write the results between the two marks of the README, and draw its picture."""
+    templates = environment(Notebooks(root))
+    results = templates.get_template("results.md").render()
+    path = root / "README.md"
+    parts = re.split(r"(<!-- /?results.*?-->\n?)", path.read_text("utf-8"))
+    if len(parts) != 5:
+        raise ValueError(f"{path} must have <!-- results --> and <!-- /results --> once each")
+    parts[2] = f"\n{results}\n"
+    path.write_text("".join(parts), encoding="utf-8")
+    findings.draw(templates.globals, WRITTEN / "findings.png")
+
+
+def main() -> None:
+    """Do what the command line asks for."""
+    if sys.argv[1:] == ["--readme"]:
+        fill_readme()
+    elif len(sys.argv) == 3:
+        fill_report(Path(sys.argv[1]), Path(sys.argv[2]))
+    else:
+        sys.exit(__doc__)
+
+
+if __name__ == "__main__":
+    main()
