@@ -1,17 +1,17 @@
-"""Fills the report and the README with what the executed notebooks show.
+r"""Fills the report with what the executed notebooks show.
 
-Usage: python written/fill.py NOTEBOOKS OUTPUT   the report's LaTeX, into the folder OUTPUT
-       python written/fill.py --readme           the README's results and its picture
+Usage: python written/fill.py NOTEBOOKS OUTPUT
 
-NOTEBOOKS is the folder of the executed a4-gnn.ipynb and a4-unet.ipynb. The texts are templates
-written by hand. They use LaTeX-friendly marks of jinja2:
+NOTEBOOKS is the folder of the executed a4-gnn.ipynb and a4-unet.ipynb; the LaTeX of the report
+goes to the folder OUTPUT. The report's texts are templates for jinja2, written by hand:
 
     \VAR{gnn_lead.lead[100] | points}   a number (here of the table gnn-lead)
-    %% if flowers ... %% endif          a part that is there only with the flowers
+    %% if flowers                       a condition or a loop, on a line of its own
 
 A number, table, figure or answer that is missing stops the program with an error.
 """
 
+import hashlib
 import json
 import math
 import re
@@ -19,11 +19,10 @@ import shutil
 import sys
 from pathlib import Path
 
-import findings
 import jinja2
 import pandas as pd
 from nbconvert.filters import escape_latex
-from notebooks import Notebooks
+from notebooks import NAMES, Notebooks
 from pygments import highlight
 from pygments.formatters import LatexFormatter
 from pygments.lexers import PythonLexer
@@ -97,7 +96,7 @@ def listing(source: str) -> str:
 
 
 def environment(notebooks: Notebooks) -> jinja2.Environment:
-    """The templates, and all that they may use except figures."""
+    """The templates, with the tables and functions that they use."""
     templates = jinja2.Environment(
         loader=jinja2.FileSystemLoader(WRITTEN, encoding="utf-8"),
         variable_start_string=r"\VAR{",
@@ -116,28 +115,39 @@ def environment(notebooks: Notebooks) -> jinja2.Environment:
         "points": points,
         "table": table,
     }
-    tables = notebooks.tables()
-    templates.globals |= tables | {
+    templates.globals |= notebooks.tables() | {
         "answer": lambda tag: markdown(notebooks.displayed(tag, "text/markdown")),
         "log": notebooks.log,
         "listing": lambda name: listing(notebooks.code(name)),
         "listing_style": LatexFormatter().get_style_defs(),
-        "flowers": "flowers" in tables["unet_data"].index,
     }
     return templates
+
+
+def digest(folder: Path) -> str:
+    """SHA-256 of all that the report is made from; the PDF file stores it."""
+    sources = [folder / name for name in NAMES]
+    for kind in ("*.py", "*.json", "*.bib", "**/*.tex"):
+        sources += sorted(WRITTEN.glob(kind))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
 
 
 def fill_report(folder: Path, output: Path, plateau: Path = WRITTEN / "plateau.json") -> None:
     """Write to ``output`` the LaTeX of the report on the notebooks in ``folder``."""
     notebooks = Notebooks(folder)
-    templates = environment(notebooks)
-    templates.globals["plateau"] = pd.DataFrame(json.loads(plateau.read_text("utf-8")))
+    if not plateau.exists():
+        raise FileNotFoundError(f"{plateau} is missing; `make plateau` makes it")
 
     def figure(tag: str) -> str:
         (output / f"{tag}.pdf").write_bytes(notebooks.figure(tag))
         return tag
 
-    templates.globals["figure"] = figure
+    templates = environment(notebooks)
+    templates.globals |= {
+        "plateau": pd.DataFrame(json.loads(plateau.read_text("utf-8"))),
+        "figure": figure,
+        "digest": digest(folder),
+    }
     for path in WRITTEN.glob("**/*.tex"):
         name = path.relative_to(WRITTEN).as_posix()
         (output / name).parent.mkdir(parents=True, exist_ok=True)
@@ -145,27 +155,11 @@ def fill_report(folder: Path, output: Path, plateau: Path = WRITTEN / "plateau.j
     shutil.copy(WRITTEN / "references.bib", output)
 
 
-def fill_readme(root: Path = WRITTEN.parent) -> None:
-    """Write the results between the two marks of the README, and draw its picture."""
-    templates = environment(Notebooks(root))
-    results = templates.get_template("results.md").render()
-    path = root / "README.md"
-    parts = re.split(r"(<!-- /?results.*?-->\n?)", path.read_text("utf-8"))
-    if len(parts) != 5:
-        raise ValueError(f"{path} must have <!-- results --> and <!-- /results --> once each")
-    parts[2] = f"\n{results}\n"
-    path.write_text("".join(parts), encoding="utf-8")
-    findings.draw(templates.globals, WRITTEN / "findings.png")
-
-
 def main() -> None:
-    """Do what the command line asks for."""
-    if sys.argv[1:] == ["--readme"]:
-        fill_readme()
-    elif len(sys.argv) == 3:
-        fill_report(Path(sys.argv[1]), Path(sys.argv[2]))
-    else:
+    """Fill the report that the command line names."""
+    if len(sys.argv) != 3:
         sys.exit(__doc__)
+    fill_report(Path(sys.argv[1]), Path(sys.argv[2]))
 
 
 if __name__ == "__main__":

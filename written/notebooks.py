@@ -64,7 +64,7 @@ class Notebooks:
         # its first line, then all lines that are indented, empty or close a bracket
         definition = re.compile(rf"^(class|def) {name}\b.*\n(([ )].*)?\n)*", re.M)
         for cell in self.cells:
-            if "definitions" in cell.metadata.get("tags", []):
-                if found := definition.search(cell.source + "\n"):
-                    return found[0].rstrip()
+            found = definition.search(cell.source + "\n")
+            if found and "definitions" in cell.metadata.get("tags", []):
+                return found[0].rstrip()
         raise ValueError(f"no cell with the tag definitions defines {name}")

@@ -1,12 +1,33 @@
-"""The README's picture: what makes GAT lead, and how long the skips of the U-Net lead."""
+"""Writes the README's results and draws its picture, from the tables of the stored notebooks.
 
+Usage: python written/readme.py
+"""
+
+import re
 from pathlib import Path
 
+import fill
 import matplotlib.pyplot as plt
 import pandas as pd
+from notebooks import Notebooks
 from proof_figures import STYLE
 
 MARKERS = "os^"
+
+
+def results(folder: Path) -> str:
+    """The results of the notebooks in a folder, as a table of Markdown."""
+    template = fill.environment(Notebooks(folder)).get_template("results.md")
+    return template.render().replace("$-$", "−")
+
+
+def refresh(text: str, results: str) -> str:
+    """The README with these results between its two marks."""
+    pattern = r"(<!-- results -->\n).*(<!-- /results -->)"
+    new, count = re.subn(pattern, lambda m: f"{m[1]}\n{results}\n{m[2]}", text, flags=re.S)
+    if count != 1:
+        raise ValueError("README.md must have <!-- results --> and <!-- /results -->")
+    return new
 
 
 def draw_ladder(axis: plt.Axes, ladder: pd.DataFrame) -> None:
@@ -49,3 +70,14 @@ def draw(tables: dict[str, pd.DataFrame], path: Path) -> None:
         draw_lead(right, tables["unet_lead"])
         figure.savefig(path, dpi=200)
         plt.close(figure)
+
+
+def main(root: Path) -> None:
+    """Refresh the README and its picture in the project's folder."""
+    path = root / "README.md"
+    path.write_text(refresh(path.read_text("utf-8"), results(root)), encoding="utf-8")
+    draw(Notebooks(root).tables(), root / "written" / "findings.png")
+
+
+if __name__ == "__main__":
+    main(fill.WRITTEN.parent)
