@@ -87,12 +87,19 @@ def listing(source: str) -> str:
     for line in source.splitlines():
         if marker := MARKER.match(line):
             inside = marker[1] == ">>>"
-        else:
+        elif line.strip() or lines[-1].strip():  # only one empty line after another
             lines.append(line)
             if inside and line.strip():
                 answers.append(str(len(lines)))
-    options = f"numbers=left,highlightlines={{{','.join(answers)}}}"
-    return highlight("\n".join(lines), PythonLexer(), LatexFormatter(verboptions=options))
+    starts = [0]
+    if len(lines) > 30:  # then a page may end before a method, except before the first one
+        starts += [k for k, line in enumerate(lines) if line.startswith("    def ")][1:]
+    parts = []
+    for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
+        options = f"numbers=left,firstnumber={start + 1},highlightlines={{{','.join(answers)}}}"
+        part = "\n".join(lines[start:end])
+        parts.append(highlight(part, PythonLexer(), LatexFormatter(verboptions=options)))
+    return "".join(parts)
 
 
 def environment(notebooks: Notebooks) -> jinja2.Environment:
