@@ -112,8 +112,8 @@ def copy_notebooks(folder, *changes):
 
 
 def tight(text):
-    """Text without what typesetting changes: spaces, hyphens, quotes, ligatures."""
-    return re.sub(r"[\s\x02\xad'’-]", "", unicodedata.normalize("NFKC", text))
+    """Text without what typesetting changes: spaces, hyphens, minus signs, quotes."""
+    return re.sub(r"[\s\x02\xad'’−-]", "", unicodedata.normalize("NFKC", text))
 
 
 def sections(pdf):

@@ -71,7 +71,7 @@ def table(data: pd.DataFrame, columns: dict[str, str], layout: str | None = None
 
 def markdown(text: str) -> str:
     """A paragraph of Markdown with bold, emphasis and code as LaTeX."""
-    text = escape_latex(" ".join(text.split()))
+    text = minus(escape_latex(" ".join(text.split()))).replace(r" \%", r"\,\%")
     text = re.sub(r"\*\*(.+?)\*\*", r"\\textbf{\1}", text)
     text = re.sub(r"\*(.+?)\*", r"\\emph{\1}", text)
     return re.sub(r"`(.+?)`", r"\\texttt{\1}", text)
