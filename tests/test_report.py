@@ -44,7 +44,7 @@ CODE = {
     "3.4": ["GraphAttentionLayer"],
     "4.1": ["Down", "Up", "UNet"],
 }
-FIGURES = {"4.2": ["Training loss and validation", "Final segmentations"]}
+FIGURES = {"4.2": ["Training curves with and without", "Final segmentations"]}
 
 
 # --- notebooks like the stored ones ----------------------------------------------------------
@@ -92,9 +92,15 @@ def shorten(notebook):
     for kind in ("epochs", "gain", "half"):
         for long, short in epochs.items():
             columns[f"{kind}_{long}"] = f"{kind}_{short}"
+
+    def change(table):
+        if "epochs" in table.columns:
+            table = table.replace({"epochs": epochs})
+        return table.rename(columns=columns, index=epochs)
+
     for output in shown_tables(notebook):
-        if output.metadata.name in ("gnn-accuracy", "gnn-ladder", "gnn-lead"):
-            change_table(output, lambda table: table.rename(columns=columns, index=epochs))
+        if output.metadata.name.startswith("gnn-"):
+            change_table(output, change)
 
 
 def copy_notebooks(folder, *changes):

@@ -13,6 +13,7 @@ from notebooks import Notebooks
 from proof_figures import STYLE
 
 MARKERS = "os^"
+COLORS = ("#0072B2", "#D55E00", "#009E73")  # safe for the color-blind
 
 
 def results(folder: Path) -> str:
@@ -54,11 +55,12 @@ def draw_ladder(axis: plt.Axes, ladder: pd.DataFrame) -> None:
 
 def draw_lead(axis: plt.Axes, lead: pd.DataFrame) -> None:
     """Draw the lead of the U-Net with skips against the number of epochs."""
-    for marker, (name, leads) in zip(MARKERS, lead.items(), strict=False):
+    for k, (name, leads) in enumerate(lead.items()):
         leads = leads.dropna()
-        axis.plot(leads.index, leads, f"{marker}-", label=name.replace("_", " "))
+        style = f"{MARKERS[k]}-"
+        axis.plot(leads.index, leads, style, color=COLORS[k], label=name.replace("_", " "))
     axis.axhline(0, color="0.45", lw=0.8)
-    axis.set(xlabel="epochs", ylabel="lead in test mIoU", title="U-Net: lead of the skips")
+    axis.set(xlabel="epochs", ylabel="lead in test mIoU", title="U-Net: lead of the skip connections")
     axis.legend()
 
 
