@@ -60,7 +60,9 @@ def draw_lead(axis: plt.Axes, lead: pd.DataFrame) -> None:
         style = f"{MARKERS[k]}-"
         axis.plot(leads.index, leads, style, color=COLORS[k], label=name.replace("_", " "))
     axis.axhline(0, color="0.45", lw=0.8)
-    axis.set(xlabel="epochs", ylabel="lead in test mIoU", title="U-Net: lead of the skip connections")
+    axis.set(
+        xlabel="epochs", ylabel="lead in test mIoU", title="U-Net: lead of the skip connections"
+    )
     axis.legend()
 
 
