@@ -1,7 +1,6 @@
-"""What several tests share: loading definitions, counting sentences, writing archives."""
+"""What several tests share: loading definitions and writing archives."""
 
 import io
-import re
 import sys
 import tarfile
 from pathlib import Path
@@ -24,11 +23,6 @@ def load_definitions(notebook: Path) -> ModuleType:
             code = compile(cell.source, f"{notebook.name}[{number}]", "exec")
             exec(code, module.__dict__)
     return module
-
-
-def sentences(text: str) -> int:
-    """Number of sentences: full stops, question and exclamation marks that end a word."""
-    return len(re.findall(r"[.!?](?=\s|$)", text.strip()))
 
 
 def write_tgz(path: Path, files: dict[str, bytes]) -> None:

@@ -97,12 +97,6 @@ def test_download_is_cached_outside_the_project(fetch, place, server):
     assert not list(Path().iterdir())
 
 
-def test_damaged_cache_is_replaced(fetch, server):
-    path = fetch("file", f"{server.url}/good", SHA256)
-    path.write_bytes(CONTENT[:-1])
-    assert fetch("file", f"{server.url}/good", SHA256).read_bytes() == CONTENT
-
-
 def test_wrong_checksum_raises_and_keeps_nothing(fetch, place, server):
     with pytest.raises(FileNotFoundError, match="hash"):
         fetch("file", f"{server.url}/good", "0" * 64)

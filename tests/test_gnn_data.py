@@ -4,21 +4,12 @@ import hashlib
 import json
 import re
 
-import pytest
 import torch
 from definitions import ROOT
 
 
-@pytest.fixture(scope="module")
-def cora(gnn):
-    """Papers, words and citing pairs."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(ROOT)
-        return gnn.read_cora()
-
-
 def test_cora_has_its_known_counts(gnn, cora):
-    papers, words, pairs = cora
+    papers, words, pairs = cora.papers, cora.words, cora.pairs
     assert papers["paper"].nunique() == 2708
     assert words.shape == (2708, 1433)
     assert words.sum() == words.count_nonzero() == 49216
@@ -29,7 +20,7 @@ def test_cora_has_its_known_counts(gnn, cora):
 
 
 def test_reading_agrees_with_the_lines(cora):
-    papers, words, pairs = cora
+    papers, words, pairs = cora.papers, cora.words, cora.pairs
     lines = (ROOT / "data" / "cora.content").read_text(encoding="utf-8").splitlines()
     for row in range(0, len(lines), 97):
         paper, *ones, topic = lines[row].split("\t")
@@ -49,7 +40,7 @@ def test_adjacency_links_both_ways_and_to_itself(gnn):
 
 
 def test_normalize_is_the_handouts(gnn, cora):
-    adj = gnn.adjacency(cora[2], 2708)
+    adj = gnn.adjacency(cora.pairs, 2708)
     root = torch.diag(adj.double().sum(dim=1) ** -0.5)
     expected = root @ adj.double() @ root
     torch.testing.assert_close(gnn.normalize(adj).double(), expected, rtol=1e-6, atol=0)
@@ -57,7 +48,7 @@ def test_normalize_is_the_handouts(gnn, cora):
 
 def test_public_split_is_the_bundled_one(gnn, cora):
     listed = json.loads((ROOT / "data" / "planetoid_split.json").read_text(encoding="utf-8"))
-    papers = cora[0]
+    papers = cora.papers
     for name, nodes in zip(("train", "val", "test"), gnn.public_split(), strict=True):
         assert sorted(papers["paper"][nodes.numpy()]) == sorted(listed[name])
     assert papers["topic"][gnn.public_split()[0].numpy()].value_counts().tolist() == [20] * 7

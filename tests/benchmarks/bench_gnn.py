@@ -6,7 +6,6 @@ process, so that a busy machine slows them alike; ratios are medians over the ro
 
 import os
 import resource
-import subprocess
 import sys
 import time
 import warnings
@@ -117,36 +116,23 @@ def compare_on_cora():
         compare(name, steps)
 
 
-def one_size(name, n):
-    """Print step time in s and peak memory in GB on a random graph of n nodes, degree 10."""
-    torch.manual_seed(0)
-    ends, loops = torch.randint(n, (2, 5 * n)), torch.arange(n).expand(2, n)
-    index = torch.cat([ends, ends.flip(0), loops], dim=1)
-    adj = gnn.SparseMatrix(index, torch.full((11 * n,), 1 / 11), (n, n))
-    x, y, nodes = torch.randn(n, 32), torch.randint(8, (n,)), torch.arange(n)
-    model = gnn.GCN(32, 16, 8, 0.5) if name == "GCN" else gnn.GAT(32, 16, 8, 4, 0.5, 0.2)
-    step = training(model, x, adj, y, nodes)
-    step()
-    print(seconds(step, 2), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6)
-
-
-def scale():
-    """How time and memory grow with the graph, one process for each size."""
-    for name in ("GCN", "GAT"):
-        print(f"\n{name}: random graphs, average degree 10")
-        for n in (10**3, 10**4, 10**5, 10**6):
-            code = f"import bench_gnn; bench_gnn.one_size({name!r}, {n})"
-            command = [sys.executable, "-c", code]
-            folder = Path(__file__).parent
-            done = subprocess.run(
-                command, cwd=folder, capture_output=True, text=True, check=True
-            )
-            step, memory = done.stdout.split()
-            print(
-                f"  {n:>9,} nodes {1e3 * float(step):10.2f} ms a step {float(memory):6.2f} GB"
-            )
+def compare_sizes():
+    """How the time of a step grows with the graph (average degree 10)."""
+    for n in (10**3, 10**4, 10**5, 10**6):
+        ends, loops = torch.randint(n, (2, 5 * n)), torch.arange(n).expand(2, n)
+        index = torch.cat([ends, ends.flip(0), loops], dim=1)
+        adj = gnn.SparseMatrix(index, torch.full((11 * n,), 1 / 11), (n, n))
+        x, y, nodes = torch.randn(n, 32), torch.randint(8, (n,)), torch.arange(n)
+        for name, model in (
+            ("GCN", gnn.GCN(32, 16, 8, 0.5)),
+            ("GAT", gnn.GAT(32, 16, 8, 4, 0.5, 0.2)),
+        ):
+            step = training(model, x, adj, y, nodes)
+            step()
+            print(f"  {name}, {n:>9,} nodes {1e3 * seconds(step, 2):10.2f} ms a step")
+    print(f"  peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.1f} GB")
 
 
 if __name__ == "__main__":
     compare_on_cora()
-    scale()
+    compare_sizes()
