@@ -199,11 +199,18 @@ def test_heads_must_divide_the_features(gnn):
 @pytest.mark.parametrize(
     ("name", "part"), [("GCN", ""), ("GAT", ""), ("GAT", "layer1"), ("GAT", "layer2")]
 )
-def test_dropout_acts_in_each_place(gnn, name, part):
+def test_dropout_acts_in_each_layer(gnn, name, part):
     model, adj, x = build(gnn, name, dropout=0.0), random_graph(), features()
     assert torch.equal(model.train()(x, adj), model.eval()(x, adj))
     model.get_submodule(part).dropout.p = 0.9
     assert not torch.equal(model.train()(x, adj), model.eval()(x, adj))
+
+
+def test_gat_drops_the_inputs_of_both_layers(gnn):
+    model, shapes = build(gnn, "GAT"), []
+    model.dropout.register_forward_hook(lambda _, inputs, output: shapes.append(output.shape))
+    model(features(), random_graph())
+    assert shapes == [(12, 7), (12, 6)]
 
 
 @MODELS
