@@ -1,41 +1,28 @@
-"""What several tests share: loading definitions, counting sentences, writing archives."""
+"""What several tests share: loading definitions and writing archives."""
 
 import io
-import re
 import sys
 import tarfile
 from pathlib import Path
 from types import ModuleType
 
 import nbformat
+import torch
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def load_definitions(notebook: Path) -> ModuleType:
-    """Execute the cells tagged ``definitions`` of a notebook, as one module.
-
-    Args:
-        notebook: path of an ``.ipynb`` file whose tagged cells only import and define.
-
-    Returns:
-        A module holding everything that those cells define.
-    """
+    """Execute the cells tagged ``definitions`` of a notebook, as one module on the CPU."""
     module = ModuleType(notebook.stem.replace("-", "_"))
     module.__file__ = str(notebook)
-    sys.modules[module.__name__] = (
-        module  # pickle and dataclasses look a class up by its module
-    )
+    module.device = torch.device("cpu")
+    sys.modules[module.__name__] = module  # where pickle looks for its classes
     for number, cell in enumerate(nbformat.read(notebook, as_version=4).cells):
         if "definitions" in cell.metadata.get("tags", []):
             code = compile(cell.source, f"{notebook.name}[{number}]", "exec")
             exec(code, module.__dict__)
     return module
-
-
-def sentences(text: str) -> int:
-    """Number of sentences: full stops, question and exclamation marks that end a word."""
-    return len(re.findall(r"[.!?](?=\s|$)", text.strip()))
 
 
 def write_tgz(path: Path, files: dict[str, bytes]) -> None:

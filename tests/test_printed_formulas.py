@@ -1,10 +1,11 @@
 r"""What Questions 1 and 2 print is what the other tests check.
 
-Each ``\tested{name}{formula}`` of the text is parsed and compared, part by part, with the
-function of ``claims.py`` that the numeric tests use, at random points; its relations must be
-those of the table below. Formulas of matrices have a table of their own.
+Every ``\tested{name}{formula}`` of the text is evaluated at random points. A statement must be
+true and have the given relations, and its last sides must be the given functions. A condition
+must be true exactly where what it is needed for is true.
 """
 
+import functools
 import inspect
 import math
 import re
@@ -15,543 +16,551 @@ import printed
 import proof_figures
 import pytest
 from numpy.testing import assert_allclose
-from scipy.special import logit, softmax
+from scipy.special import expit, softmax
+from test_johnson_lindenstrauss import greedy_sign_vectors
+from test_relative_attention import random_layer, zero_query_error
 
 
-def draw(rng, longest):
-    """Return one random point: a value for every symbol of the formulas."""
-    n, k = int(rng.integers(longest // 2, longest)), int(rng.integers(1, 5))
-    latin, greek = "a b l r M_i M_j p_i-j x_i x_min B V", "beta chi eta lambda_i nu omega_k"
-    symbols = f"{latin} {greek} sigma_max tau_i theta zeta"
-    point = {symbol: rng.uniform(0.3, 2) for symbol in symbols.split()}
-    point |= {"n": n, "k": k, "m": int(rng.integers(2, 9)), "d": int(rng.integers(3, 9))}
-    point |= {"x_max": rng.uniform(2, 3), "delta": rng.uniform(0.1, 0.9), "j": 3}
-    point |= {"epsilon": rng.uniform(0.05, 0.3), "points": int(rng.integers(2, 99))}
-    point |= {"W_Q": rng.normal(), "W_K": rng.normal(), "x_j": rng.normal()}
-    point |= {"x": rng.uniform(0, 2, n), "w": rng.normal(size=n), "s": rng.uniform(0, 1, n)}
-    point |= {
-        "sigma": np.sort(rng.uniform(0, 1, n))[::-1],
-        "i": 5,
-        "N": int(rng.integers(2, 99)),
-    }
-    point |= {symbol: rng.normal(size=n) for symbol in ("h", "z", "gamma")}
-    point |= {symbol: rng.uniform(0, 1, n) for symbol in ("g", "psi", "rho")}
-    point |= {"W_V": rng.normal(), "upsilon": rng.uniform(0.1, 0.9), "c": rng.uniform(4, 72)}
-    point["X"], point["H"], point["mu"] = point["points"], rng.uniform(1, 9), rng.uniform(0, 1)
-    return point
+def from_one(sequence):
+    """The sequence as a function of an index that begins at 1."""
+    return lambda i: sequence[i - 1]
 
 
-def given(value):
-    """A number that the handout gives or that the text states, not a function of anything."""
-    return lambda: value
+def columns(matrix):
+    """The columns as a function of an index that begins at 1."""
+    return lambda i: matrix[:, i - 1 : i]
 
 
-# By name: the relations that are printed and the functions for what stands between them.
-CLAIMS = {
-    # 1.1
-    "chain-step": [lambda w, h, i: w[i - 1] * h[i - 2]],
-    "relu": [lambda z, i: claims.relu_chain(z[i - 1], [1])],
-    "unit-gradient": [lambda n: claims.relu_chain_gradient(1, [1.0] * n)],
-    "vanishing-weight": ["=", given(0.5)],
-    "exploding-weight": ["=", given(2)],
-    "first-in-turn": [given(2)],
-    "second-in-turn": [given(0.5)],
-    "halves-weight": ["=", given(0.5)],
-    "twos-weight": ["=", given(2)],
-    "slow-limit": [
-        lambda: claims.relu_chain_gradient(1, [math.exp(-(2.0**-i)) for i in range(1, 60)])
-    ],
-    "dead-second": ["=", given(-1)],
-    "dead-others": ["=", given(2)],
-    "dead": [lambda n: claims.relu_chain_gradient(1, [2, -1] + [2] * (n - 2))],
-    "chain-gradient": [
-        lambda w, s, j: math.prod(a * b for a, b in zip(w[j:], s[j:], strict=True))
-    ],
-    "chain-unit-bound": ["<=", lambda n: claims.relu_chain_bound([1.0] * n)],
-    "chain-bound": ["<=", lambda w: claims.relu_chain_bound(w)],
-    "chain-layer-bound": ["<=", claims.relu_chain_bound],
-    "halves": [lambda n: claims.relu_chain_gradient(1, [0.5] * n)],
-    "halves-bound": [lambda n: claims.relu_chain_bound([0.5] * n)],
-    "twos": [lambda n: claims.relu_chain_gradient(1, [2] * n)],
-    "twos-bound": [lambda n: claims.relu_chain_bound([2] * n)],
-    "slowly-to-one": [
-        lambda n: claims.relu_chain_gradient(1, [math.exp(-(2.0**-i)) for i in range(1, n + 1)])
-    ],
-    "slow-weight": ["=", lambda i: math.exp(-(2.0**-i))],
-    "dead-bound": [lambda n: claims.relu_chain_bound([2, -1] + [2] * (n - 2))],
-    # 1.2
-    "rnn-bound": ["<=", lambda n: claims.rnn_bound(n)],
-    "sigmoid-slope": [
-        lambda upsilon: sigmoid_slope(logit(upsilon)),
-        "=",
-        lambda upsilon: sigmoid_slope(logit(upsilon)),
-    ],
-    "slope-top": [lambda: sigmoid_slope(0)],
-    "slope-bound": ["<=", lambda: sigmoid_slope(0)],
-    "rnn-proof": [
-        "<=",
-        lambda psi, sigma_max, n: math.prod(psi[: n - 1]) * sigma_max ** (n - 1),
-        "<=",
-        lambda n: claims.rnn_bound(n),
-        "=",
-        lambda n: claims.rnn_bound(n),
-    ],
-    "rnn-explodes": [">", lambda: 1 / claims.rnn_bound(2, 1)],
-    "rnn-general-bound": ["<=", claims.rnn_bound],
-    # 1.3
-    "kernel-order": [lambda n, m, d: matmul_cost((n, m), (m, d))],
-    "kernel-linear": [lambda n: growth(claims.linear_attention_products, n)],
-    "theorem-linear": [lambda n: growth(claims.linear_attention_products, n)],
-    "kernel-features": [lambda n: 2 * n],  # of every query and of every key
-    "table-features": [lambda n: 2 * n],
-    "all-features": [lambda n: 2 * n],
-    "all-divisions": [lambda n, d: linear_attention_cost(n, 2, d)[1]],
-    "plain-memory": [lambda d: d + 1],  # as in test_attention.py
-    "plain-cache": [lambda n, d: np.ones((2, n, d)).size],
-    "causal-state": [lambda m, d: m * d + m],
-    "svd-order": [lambda n, k, d: matmul_cost((n, k), (k, d))],
-    "projection-order": [lambda n, k, d: matmul_cost((n, d), (d, k))],
-    "qr-order": [lambda n, d: matmul_cost((n, d), (d, d))],
-    "quadratic-products": [claims.quadratic_products],
-    "quadratic-divisions": [lambda n, d: n * d],
-    "cost-S": [lambda n, m, d: matmul_cost((m, n), (n, d))],
-    "cost-numerator": [lambda n, m, d: matmul_cost((n, m), (m, d))],
-    "cost-denominator": [lambda n, m: matmul_cost((n, m), (m, 1))],
-    "kernel-divisions": [lambda n, d: linear_attention_cost(n, 2, d)[1]],
-    "kernel-products": [claims.linear_attention_products],
-    "kernel-pays": [
-        "<",
-        lambda n, d: break_even(
-            lambda m: claims.linear_attention_products(n, m, d), claims.quadratic_products(n, d)
-        ),
-    ],
-    "kernel-memory": [lambda m, d: m * d + m],
-    "features-error": [claims.positive_features_error],
-    "svd-products": [claims.low_rank_products],
-    "svd-first": [lambda n, k, d: matmul_cost((k, n), (n, d))],
-    "svd-scaling": [lambda k, d: k * d],
-    "svd-last": [lambda n, k, d: matmul_cost((n, k), (k, d))],
-    "svd-pays": [
-        "<",
-        lambda n, d: break_even(
-            lambda k: claims.low_rank_products(n, k, d), matmul_cost((n, n), (n, d))
-        ),
-    ],
-    "svd-error": ["<=", lambda sigma, k, V: sigma[k] * V],  # Python counts from 0
-    "projection-products": [claims.projection_products],
-    "projection-each": [lambda n, k, d: claims.projection_products(n, k, d) / 4],
-    "associative-products": [
-        lambda n, d: matmul_cost((d, n), (n, d)) + matmul_cost((n, d), (d, d))
-    ],
-    "projection-pays": [
-        "<",
-        lambda n, d: break_even(lambda k: claims.projection_products(n, k, d), 2 * n * d**2),
-    ],
-    # 1.4
-    "relative-output": [lambda W_V, rho, x: W_V * (rho @ x)],
-    "relative-weights": [lambda gamma, j: softmax(gamma)[j - 1]],
-    "answer-score": [
-        lambda beta, x_i, x_j: np.prod(claims.max_pool_layer(1, beta, 0)[:2]) * x_i * x_j
-    ],
-    "answer-content": [
-        lambda beta, x_max: math.log(claims.max_pool_leak_bound(4, 1, beta, x_max, 0))
-    ],
-    "pool-shortfall": [
-        lambda g, b, i, k: softmax(-b * g[i - 1 - k : i + k]) @ g[i - 1 - k : i + k]
-    ],
-    "leak-condition": [
-        "<=",
-        lambda beta, x_i, x_max, tau_i: math.log(
-            claims.max_pool_leak(4, 1, beta, x_i, x_max, tau_i, 0)
-        ),
-    ],
-    "scores": [lambda W_Q, W_K, x_i, x_j, point: W_Q * x_i * (W_K * x_j) + point["p_i-j"]],
-    "conv-range": [given(2), "<=", lambda i: i, "<=", lambda n: n - 1],
-    "conv-others": ["=", lambda B: claims.convolution_layer(B).p(np.array(5))],
-    "conv-target": [lambda x, i: claims.convolution(x)[i - 2]],
-    "conv-answer": ["<=", claims.convolution_bound],
-    "conv-penalty": ["=", claims.convolution_penalty],
-    "conv-leak": [lambda n, B: claims.convolution_bound(n, 1, B)],
-    "conv-output": [
-        lambda x, i, mu, chi: 3 * (claims.convolution(x)[i - 2] + mu * chi) / (3 + mu)
-    ],
-    "conv-error": [lambda mu, chi, tau_i: 3 * (tau_i + mu * chi) / (3 + mu) - tau_i],
-    "conv-bound": [
-        "<=",
-        lambda n, x_max, mu: claims.convolution_sharp_bound(n, x_max, math.log((n - 2) / mu)),
-        "<=",
-        lambda n, x_max, mu: claims.convolution_bound(n, x_max, math.log((n - 2) / mu)),
-        "=",
-        claims.convolution_bound,
-    ],
-    "conv-first": [lambda x: claims.convolution_layer(math.inf)(x)[0]],
-    "conv-last": [lambda x: claims.convolution_layer(math.inf)(x)[-1]],
-    "pool-length": [lambda n: n, ">=", lambda k: 2 * k + 1],
-    "pool-range": [lambda k: k + 1, "<=", lambda i: i, "<=", lambda n, k: n - k],
-    "pool-inside": ["=", lambda k, B: claims.max_pool_layer(k, 1, B).p(np.array(-k))],
-    "pool-near": [lambda point: abs(point["l"]), "<=", lambda k: k],
-    "pool-outside": ["=", lambda k, B: claims.max_pool_layer(k, 1, B).p(np.array(k + 1))],
-    "pool-far": [lambda point: abs(point["l"]), ">", lambda k: k],
-    "pool-beta": ["=", claims.max_pool_beta],
-    "pool-penalty": ["=", claims.max_pool_penalty],
-    "pool-window": [
-        "<=",
-        lambda k, b: claims.max_pool_window_bound(k, b, 1),
-        "=",
-        claims.max_pool_window_bound,
-    ],
-    "pool-term": [lambda b: claims.max_pool_window_bound(1, b, 1) / 2],
-    "pool-leak": ["<=", claims.max_pool_leak, "<=", claims.max_pool_leak_bound],
-    "pool-content": [
-        "<=",
-        lambda x_max: max(t * (x_max - t) for t in np.linspace(0, x_max, 3)),
-    ],
-    "pool-split": [lambda lambda_i, nu, zeta: nu + lambda_i * (zeta - nu)],
-    "pool-bound": [
-        "<=",
-        lambda tau_i, lambda_i, nu, zeta: tau_i - nu + lambda_i * abs(zeta - tau_i),
-        "<=",
-        claims.max_pool_bound,
-    ],
-    "pool-first-half": [
-        lambda k, beta, x_min: claims.max_pool_window_bound(k, beta, x_min),
-        "=",
-        lambda k, x_min, eta: claims.max_pool_window_bound(
-            k, claims.max_pool_beta(k, x_min, eta), x_min
-        ),
-    ],
-    "pool-second-half": [
-        lambda n, beta, x_max, B: n * x_max * claims.max_pool_leak_bound(4, 1, beta, x_max, B),
-        "=",
-        lambda n, beta, x_max, eta: (
-            n
-            * x_max
-            * claims.max_pool_leak_bound(
-                4, 1, beta, x_max, claims.max_pool_penalty(n, beta, x_max, eta)
-            )
-        ),
-    ],
-    "outside-score": [lambda b, x_max, B: b * x_max + claims.max_pool_layer(1, 1, B).p(2)],
-    "sharp-term": [lambda b, r: max((g - r) * math.exp(-b * g) for g in (r + 1 / b, r, r + 9))],
-    "sharp-suffices": [
-        lambda k, b, r: 2 * k * b * (1 / b) * math.exp(-b * (r + 1 / b)),
-        "<=",
-        lambda b, r: b * r,
-    ],
-    "omega": [lambda k: claims.omega(k) * math.exp(claims.omega(k))],
-    "pool-sharp": [
-        "<=",
-        lambda k, beta, x_i, omega_k: (
-            claims.max_pool_sharp_bound(k, beta, x_i) * omega_k / claims.omega(k)
-        ),
-    ],
-    "pool-worst-gap": [lambda omega_k, b: (1 + omega_k) / b],
-    "leak-least": [">=", lambda k: 1 / (2 * k + 2)],
-    "zero-query": [">=", lambda a: a / 3],
-    # 2
-    "jl-applies": [
-        lambda N, epsilon: claims.jl_dimension(N + 1, epsilon),
-        "=",
-        lambda N, delta: claims.jl_dimension(N + 1, claims.jl_epsilon(delta)),
-    ],
-    "dot-low": [lambda epsilon: -4 * epsilon],
-    "dot-high": [lambda epsilon: 4 * epsilon],
-    "worst-length": ["=", lambda epsilon: worst_gram(epsilon)[0, 0]],
-    "worst-dot": ["=", lambda epsilon: worst_gram(epsilon)[0, 1]],
-    "worst-distance": ["=", lambda epsilon: worst_gram(epsilon) @ [1, -1] @ [1, -1]],
-    "sign-pairs": [lambda N: math.comb(N, 2)],
-    "jl-low": [lambda epsilon: 1 - epsilon],
-    "jl-high": [lambda epsilon: 1 + epsilon],
-    "image-lengths": [
-        lambda epsilon: 1 - epsilon,
-        "<=",
-        lambda M_i: M_i**2,
-        "<=",
-        lambda epsilon: 1 + epsilon,
-    ],
-    "image-distances": [
-        lambda epsilon: 2 * (1 - epsilon),
-        "<=",
-        lambda M_i, M_j: (M_i - M_j) ** 2,
-        "<=",
-        lambda epsilon: 2 * (1 + epsilon),
-    ],
-    "jl-dimension": [">=", claims.jl_dimension],
-    "constant": [
-        lambda n, delta: n * delta**2 / math.log(3 * claims.vector_count_bound(n, delta))
-    ],
-    "count-order": [lambda n, delta, c: math.exp(n * delta**2 / c)],
-    "count": [">=", claims.vector_count_bound],
-    "epsilon": ["=", claims.jl_epsilon],
-    "jl-count": ["=", claims.jl_vector_count],
-    "image-bound": ["<=", lambda epsilon: claims.cosine_bound(epsilon) * (1 - epsilon)],
-    "cosine-bound": [
-        "<=",
-        claims.cosine_bound,
-        "=",
-        lambda delta: claims.cosine_bound(claims.jl_epsilon(delta)),
-        "<",
-        lambda delta: delta,
-    ],
-    "third": [">=", lambda H: H * claims.vector_count_bound(0, 1)],
-    "worst-cosine": ["=", claims.cosine_bound],
-    "largest-epsilon": ["=", lambda delta: delta / (2 + delta)],
-    "hoeffding": ["<=", lambda n, delta: 2 * math.exp(-n * delta**2 / 2)],
-    "sign-constant": ["=", lambda: 100 / math.log(claims.sign_vector_count(100, 1))],
-    "sign-count": ["=", claims.sign_vector_count],
-    "sign-union": [lambda N, n, delta: N * (N - 1) / 2 * 2 * math.exp(-n * delta**2 / 2)],
-}
+def squared(vector):
+    return float(np.sum(vector**2))
 
 
-def sigmoid_slope(z):
-    """The derivative of the sigmoid, from the Jacobian of one layer."""
-    return claims.rnn_jacobian(np.eye(1), np.array([float(z)]), 2).item()
+# --- points: the value of every symbol ------------------------------------------------------
 
 
-def growth(cost, n):
-    """How many times as much length n costs as length 1."""
-    return cost(n, 1, 1) / cost(1, 1, 1)
+def chain(rng, weights=None):
+    """The chain at x > 0; some weights are negative if none are given."""
+    if weights is None:
+        weights = rng.choice([-1, 1, 1, 1], 6) * rng.uniform(0.5, 2, 6)
+    n, x, i, j = len(weights), 0.7, int(rng.integers(1, 7)), int(rng.integers(0, 6))
+    h, z = [x], []
+    for w in weights:
+        z.append(w * h[-1])
+        h.append(max(z[-1], 0))
+    gradient = claims.relu_chain_gradient(x, weights)
+    values = {"n": n, "i": i, "j": j, "x": x, "weights": weights, "w": from_one(weights)}
+    values |= {"z": from_one(z), "h": h.__getitem__, "s": from_one(np.heaviside(z, 0))}
+    values |= {"gradient": gradient, "input_gradient": gradient, "derivative": gradient}
+    return values | {"layer_gradient": claims.relu_chain_gradient(x, weights, j=j)}
 
 
-def matmul_cost(left, right):
-    """The multiplications of one matrix product."""
-    return claims.count_operations(np.matmul, np.ones(left), np.ones(right))[0]
+def chain_of(*weights):
+    return lambda rng: chain(rng, (weights * 6)[:6])
 
 
-def worst_gram(epsilon):
-    """The inner products of the two images that the text gives."""
-    M = claims.worst_images(epsilon)
-    return M.T @ M
-
-
-def linear_attention_cost(n, m, d):
-    arrays = np.ones((n, m)), np.ones((n, m)), np.ones((n, d))
-    return claims.count_operations(claims.linear_attention, *arrays)
-
-
-def break_even(cost, other):
-    """Where a cost that is proportional to its argument reaches another cost."""
-    return other / cost(1)
-
-
-def call(function, point):
-    """Call a function with the values of its parameters; without a value: its default."""
-    names = inspect.signature(function).parameters
-    values = point | {"point": point}
-    return function(**{name: values[name] for name in names if name in values})
-
-
-@pytest.mark.parametrize("name", CLAIMS)
-def test_printed_formula_is_the_tested_one(name):
-    parts = printed.parts(printed.FORMULAS[name])
-    assert [p for p in parts if isinstance(p, str)] == [
-        p for p in CLAIMS[name] if isinstance(p, str)
-    ]
-    assert len(parts) == len(CLAIMS[name])
-    rng = np.random.default_rng(sum(map(ord, name)))
-    longest = 3000 if "count" in name else 30  # so long that a floor is not 1
-    for _ in range(8):
-        point = draw(rng, longest)
-        for part, claim in zip(parts, CLAIMS[name], strict=True):
-            if not isinstance(part, str):
-                assert_allclose(
-                    printed.evaluate(part, point), float(call(claim, point)), rtol=1e-9, atol=0
-                )
-
-
-def assignments(name):
-    """Return what a list of parameters like ``W_Q=0, W_V=3`` assigns, parsed, by name."""
-    pairs = (printed.parts(part) for part in printed.FORMULAS[name].split(","))
-    return {re.sub(r"[{} ]", "", str(symbol)): value for symbol, _, value in pairs}
-
-
-def test_printed_parameters_of_the_convolution_are_those_of_the_tested_layer():
-    values = assignments("conv-parameters")
-    layer = claims.convolution_layer(7.0)
-    expected = {"W_Q": layer.w_q, "W_K": layer.w_k, "W_V": layer.w_v}
-    expected |= {f"p_{lag}": layer.p(np.array(lag)) for lag in (1, -1)}
-    assert {s: printed.evaluate(value, {}) for s, value in values.items()} == expected
-
-
-def test_printed_parameters_of_max_pooling_are_those_of_the_tested_layer():
-    values = assignments("pool-parameters")
-    layer = claims.max_pool_layer(2, 3.5, 7.0)
-    expected = {"W_Q": layer.w_q, "W_K": layer.w_k, "W_V": layer.w_v}
-    assert {s: printed.evaluate(v, {"beta": 3.5}) for s, v in values.items()} == expected
-
-
-def cases(name):
-    """Return by the word in brackets what ``$2$ ($i$ odd), $0$ ($i$ even)`` assigns."""
-    found = re.findall(
-        r"\$(?:w_i=)?([^$]+)\$\s+\(\$[in]\$ (odd|even)\)", printed.FORMULAS[name]
-    )
-    return {word: printed.evaluate(*printed.parts(value), {}) for value, word in found}
-
-
-def test_printed_row_of_alternating_weights_is_what_the_chain_does():
-    weights, gradients = cases("turns-weights"), cases("turns")
-    w = [weights["odd"], weights["even"]] * 4
-    assert w[:2] == [2, 0.5]
-    for n in range(1, 9):
-        expected = gradients["even" if n % 2 == 0 else "odd"]
-        assert claims.relu_chain_gradient(1, w[:n]) == expected
-        assert claims.relu_chain_bound(w[:n]) == expected
-
-
-# --- formulas of matrices -------------------------------------------------------------------
-
-
-@pytest.fixture
-def arrays():
-    """Values for the letters of the formulas, by letter; phi has three features."""
-    rng = np.random.default_rng(413)
-    n, d, k = 4, 3, 2  # four positions: then the dots of the Jacobian stand for nothing
-    values = {"n": n, "i": 2, "d": d, "e": np.eye(n)}
-    values |= {letter: rng.standard_normal((n, d)) for letter in "QKV"}
-    directions = rng.standard_normal((3, d))
-    values["phi"] = lambda q: np.exp(directions @ q)
-    values["Phi_Q"], values["Phi_K"] = (values["phi"](values[x].T).T for x in "QK")
-    values |= {"L": rng.standard_normal((n, k)), "R": rng.standard_normal((n, k))}
-    return values | {"Sigma": np.diag(rng.uniform(1, 2, k))}
-
-
-def test_printed_linear_attention_is_the_tested_one(arrays):
-    features = arrays["Phi_Q"], arrays["Phi_K"]
-    (S,) = printed.matrices(printed.FORMULAS["linear-S"], arrays)
-    (kappa,) = printed.matrices(printed.FORMULAS["linear-kappa"], arrays)
-    expected = claims.linear_attention(*features, arrays["V"])
-    plain = claims.kernel_attention(features[0] @ features[1].T, arrays["V"])
-    for i in range(1, arrays["n"] + 1):
-        values = arrays | {"S": S, "kappa": kappa, "i": i}
-        (row,) = printed.matrices(printed.FORMULAS["linear-row"], values)
-        assert_allclose(row, expected[[i - 1]])
-        both = printed.matrices(printed.FORMULAS["linear-proof"], values)
-        assert_allclose(both, [plain[[i - 1]]] * 2)
-
-
-def test_printed_jacobian_and_extremal_pair_are_the_tested_ones(arrays):
-    rng, n = np.random.default_rng(7), arrays["n"]
-    W, x_1 = proof_figures.random_rnn(3, rng)
+def rnn(rng, W=None, x_1=None):
+    n = 4  # then the dots of the printed Jacobian stand for nothing
+    if W is None:
+        W, x_1 = proof_figures.random_rnn(3, rng)
     x, slopes = x_1, []
     for _ in range(n - 1):
-        slopes.append(np.diag([sigmoid_slope(z) for z in W @ x]))
-        x = 1 / (1 + np.exp(-W @ x))
-    values = {"n": n, "W": W, "Gamma": slopes}
-    (jacobian,) = printed.matrices(printed.FORMULAS["rnn-jacobian"], values)
-    assert_allclose(jacobian, claims.rnn_jacobian(W, x_1, n))
-    (v,) = printed.matrices(printed.FORMULAS["extremal-v"], arrays)
-    (W,) = printed.matrices(printed.FORMULAS["extremal-W"], {"v": v})
-    assert_allclose(W, claims.rnn_extremal(n)[0])
+        slopes.append(np.diag(expit(W @ x) * expit(-W @ x)))
+        x = expit(W @ x)
+    values = {"n": n, "d": len(x_1), "W": W, "x_1": x_1[:, None], "Gamma": from_one(slopes)}
+    values |= {"J": lambda n: claims.rnn_jacobian(W, x_1, n)}
+    values |= {"jacobian": values["J"](n), "layer_jacobian": values["J"](2)}
+    return values | {"smax": lambda matrix: np.linalg.norm(matrix, 2)}
 
 
-def test_printed_products_from_the_svd_are_the_tested_ones(arrays):
-    L, Sigma, R, V = (arrays[letter] for letter in ("L", "Sigma", "R", "V"))
-    formula = printed.FORMULAS["svd-order-of-products"]
-    (PV,) = printed.matrices(formula, arrays)
-    assert_allclose(PV, claims.low_rank_attention(L, np.diag(Sigma), R, V))
-
-    def from_the_right(L, Sigma, R, V):
-        return printed.matrices(formula, {"L": L, "Sigma": Sigma, "R": R, "V": V})[0]
-
-    (n, k), d = L.shape, V.shape[1]
-    scaling = k * k * d - k * d  # Sigma is a matrix here
-    counted = claims.count_operations(from_the_right, L, Sigma, R, V)[0]
-    assert counted == claims.low_rank_products(n, k, d) + scaling
+def extremal_rnn(rng):
+    W, x_1 = claims.rnn_extremal(3)
+    v = W[:, :1] / np.linalg.norm(W[:, 0])
+    return rnn(rng, W, x_1) | {"v": v, "e": columns(np.eye(3))}
 
 
-def test_printed_projections_are_the_tested_ones(arrays):
-    L, R, V = arrays["L"], arrays["R"], arrays["V"]
-    Q, K = L @ np.ones((2, 3)), R @ np.ones((2, 3))
-    Q, K = Q + L[:, :1] * [1, 0, -1], K + R[:, 1:] * [0, 2, 1]  # QK^T has rank 2
-    R = np.linalg.svd(Q @ K.T)[2][:2].T
-    *names, choice = printed.FORMULAS["projection-choice"].split("=")
-    assert names == ["C", "D"]
-    (C,) = printed.matrices(choice, {"L": np.linalg.svd(Q @ K.T)[0][:, :2], "R": R})
-    assert_allclose(C, R.T)
-    for name in ("projection", "projection-order-of-products"):
-
-        def projected(Q, K, V, C, D, formula=printed.FORMULAS[name]):
-            return printed.matrices(formula, {"Q": Q, "K": K, "V": V, "C": C, "D": D})[0]
-
-        assert_allclose(projected(Q, K, V, C, C), Q @ K.T @ V, atol=1e-12)
-    counted = claims.count_operations(projected, Q, K, V, C, C)
-    assert counted == (claims.projection_products(4, 2, 3), 0)
+def narrow_rnn(rng):
+    return rnn(rng, np.array([[rng.choice([-0.25, 0.25])]]), rng.normal(size=1))
 
 
-@pytest.mark.parametrize(
-    "formula", [r"R\T V)", r"(R", r"R^2", r"\sum_{j=2}^n V_j", r"\frac12^3"]
-)
-def test_a_formula_of_matrices_that_is_read_only_in_part_is_an_error(formula, arrays):
-    with pytest.raises(ValueError, match=r"cannot read|expected before"):
-        printed.matrices(formula, arrays)
+def kernel(rng):
+    n, m, d = 5, 4, 3
+    Q, K, V = rng.normal(size=(3, n, d))
+    directions = rng.normal(size=(m, d))
+
+    def phi(column):
+        return np.exp(directions @ column)
+
+    phi_Q, phi_K = phi(Q.T).T, phi(K.T).T
+    similarity = phi_Q @ phi_K.T
+    y = claims.kernel_attention(similarity, V)
+    values = {"n": n, "m": m, "d": d, "i": 2, "phi": phi, "queries": Q, "keys": K}
+    values |= {"Q": columns(Q.T), "K": columns(K.T), "V": columns(V.T), "y": columns(y.T)}
+    values |= {"q": Q[:1].T, "q'": K[1:2].T, "similarity": lambda *pair: similarity[0, 1]}
+    return values | {"S": phi_K.T @ V, "kappa": phi_K.sum(0)[:, None]}
 
 
-# --- nothing is left out --------------------------------------------------------------------
-
-MATRICES = {
-    *("linear-row", "linear-S", "linear-kappa", "linear-proof", "rnn-jacobian"),
-    *("extremal-v", "extremal-W", "svd-order-of-products"),
-    *("projection-choice", "projection", "projection-order-of-products"),
-}
-LISTS = {"conv-parameters", "pool-parameters", "turns-weights", "turns"}
-DEFINITIONS = {  # what a display says without a test: names, and the chain rule
-    *(r"\ReLU(z_i)", "1", "h_n", r"q+q'", r"\norm{Mx-Mx'}^2"),
-    r"\frac{\abs{M_i\T M_j}}{\norm{M_i}\norm{M_j}}",
-    r"\prod_{i=j+1}^{n}\frac{\partial h_i}{\partial h_{i-1}}",
-    r"\frac{\partial f}{\partial h_0}",
-    r"\frac{\partial x_n}{\partial x_{n-1}}\cdots\frac{\partial x_2}{\partial x_1}",
-}
+def svd(rng):
+    n, k, d = 6, 2, 3
+    Q, K = rng.normal(size=(n, k)) @ rng.normal(size=(k, d)), rng.normal(size=(n, d))
+    (G_Q, T_Q), (G_K, T_K) = np.linalg.qr(Q), np.linalg.qr(K)
+    L_1, sigma, R_1 = np.linalg.svd(T_Q @ T_K.T)
+    L_1, Sigma, R_1 = L_1[:, :k], np.diag(sigma[:k]), R_1[:k].T
+    R = np.linalg.svd(Q @ K.T)[2][:k].T
+    R = R * np.sign((R * (G_K @ R_1)).sum(0))  # the signs of singular vectors are free
+    L = Q @ K.T @ R / sigma[:k]
+    values = {"n": n, "k": k, "d": d, "P": Q @ K.T, "Q": Q, "K": K}
+    values |= {"V": rng.normal(size=(n, d)), "L": L, "Sigma": Sigma, "R": R, "C": R.T, "D": R.T}
+    return values | {"G_Q": G_Q, "T_Q": T_Q, "G_K": G_K, "T_K": T_K, "L_1": L_1, "R_1": R_1}
 
 
-def test_every_tested_formula_has_a_claim_and_every_claim_a_formula():
-    assert set(printed.FORMULAS) == {*CLAIMS, *MATRICES, *LISTS}
+def layer_values(layer, x):
+    """The symbols of any layer at the input x."""
+    values = {"W_Q": layer.w_q, "W_K": layer.w_k, "W_V": layer.w_v, "n": len(x), "entries": x}
+    return values | {"p": layer.p, "x": from_one(x), "y": from_one(layer(x))}
 
 
-def untested(display):
-    """Return what stands after a relation, other than ``0 <=``, and is not a tested formula."""
-    sides = re.split(
-        r"(0\s*\\le(?![a-z])|\\[lg]e(?![a-z])|[<>=])(?![^{}]*\})",
-        printed.without_tested(display),
+def relative(rng):
+    layer, x = random_layer(rng, 7), rng.uniform(0, 2, 7)
+    lags = np.arange(7)[:, None] - np.arange(7)
+    alpha, pi = np.outer(layer.w_q * x, layer.w_k * x) + layer.p(lags), layer.weights(x)
+    values = layer_values(layer, x) | {"i": 3, "j": 5, "pi": lambda i, j: pi[i - 1, j - 1]}
+    return values | {"alpha": lambda i, j: alpha[i - 1, j - 1]}
+
+
+def convolution(rng):
+    n, i, x_max, eta = 8, int(rng.integers(2, 8)), rng.uniform(1, 3), rng.uniform(0.01, 1)
+    B, x = claims.convolution_penalty(n, x_max, eta), rng.uniform(0, x_max, n)
+    values = layer_values(claims.convolution_layer(B), x) | {"i": i, "x_max": x_max, "B": B}
+    values |= {"eta": eta, "mu": (n - 2) * math.exp(-B)}
+    return values | {"tau_i": claims.convolution(x)[i - 2]}
+
+
+def convolution_example(rng):
+    x = np.array([1.0, 3, 2, 5, 4])
+    return {"entries": x, "y": from_one(claims.convolution_layer(10)(x).round(4))}
+
+
+def one_signed_kernel(rng):
+    i, x_max, B = int(rng.integers(2, 8)), rng.uniform(1, 3), rng.uniform(0, 9)
+    w, x = rng.uniform(0.1, 3, 3), rng.uniform(0, x_max, 8)
+    values = layer_values(claims.kernel_layer(w, B), x) | {"i": i, "x_max": x_max, "B": B}
+    values |= {"omega": sum(w), "w": from_one(w)}
+    return values | {"tau_i": w @ x[i - 2 : i + 1]}
+
+
+def mixed_kernel(rng):
+    a, layer, (first, last) = rng.uniform(0.1, 2), random_layer(rng, 8), rng.uniform(0.1, 2, 2)
+    outputs = [layer(a * np.eye(8)[at])[3] for at in (2, 4)]  # x = a e_{i-1}, a e_{i+1}
+    error = max(abs(outputs[0] - a * first), abs(outputs[1] + a * last))
+    return {"a": a, "w_r": first, "w_s": -last, "y_i": error, "tau_i": 0}
+
+
+def pooling_at(x, i, k, beta, B):
+    layer = claims.max_pool_layer(k, beta, B)
+    window, pi = slice(i - 1 - k, i + k), layer.weights(x)[i - 1]
+    inside, tau_i = pi[window].sum(), x[window].max()
+    values = layer_values(layer, x) | {"i": i, "k": k, "beta": beta, "B": B}
+    values |= {"x_i": x[i - 1], "b": beta * x[i - 1], "tau_i": tau_i, "maximum": tau_i}
+    values |= {"lambda_i": pi.sum() - inside, "y_in": pi[window] @ x[window] / inside}
+    return values | {"g": from_one(tau_i - x)}
+
+
+def pooling(rng):
+    n, k, i = 12, int(rng.integers(1, 4)), int(rng.integers(4, 9))
+    x_min, x_max, eta = rng.uniform(0.3, 0.6), rng.uniform(1, 2), rng.uniform(0.1, 1)
+    beta = claims.max_pool_beta(k, x_min, eta)
+    B = claims.max_pool_penalty(n, beta, x_max, eta)
+    values = pooling_at(rng.uniform(x_min, x_max, n), i, k, beta, B)
+    return values | {"x_min": x_min, "x_max": x_max, "eta": eta}
+
+
+def gap(rng):
+    x, gamma = rng.uniform(0, 0.9, 12), rng.uniform(0.1, 0.3)
+    x[2:7] = [0.5, 0.9 - gamma, 0.6, 0.9, 0.1]
+    return pooling_at(x, 5, 2, 9.0, 3.0) | {"gamma": gamma}
+
+
+def tie(rng):
+    k, beta, x_i = int(rng.integers(1, 4)), rng.uniform(1, 9), rng.uniform(0.3, 1)
+    x = np.full(12, x_i)
+    x[6] += 1 / (beta * x_i)
+    return pooling_at(x, 6, k, beta, 5.0)
+
+
+def leak(rng, excess=-0.5):
+    """One entry outside competes; `excess` is how far B is above the limit."""
+    x, limit = np.array([0, 0, 0.4, 0.4, 0.4, 0.4, 0.4, 0, 0, 0.8]), 90 * 0.4 * (0.8 - 0.4)
+    return pooling_at(x, 5, 2, 90.0, limit + excess) | {"j": 10, "x_max": 0.8}
+
+
+def zero_query(rng):
+    a = rng.uniform(0.1, 3)
+    error = zero_query_error(random_layer(rng, 7), 3, 7, a)
+    return {"a": a, "y_i": error, "tau_i": 0, "i": 1, "k": 1, "x": from_one([0])}
+
+
+def lemma(rng):
+    M = rng.standard_normal((900, 8)) / 30
+    x = np.eye(8)
+    return {"M": M, "epsilon": claims.distortion(M), "x": x[:, :1], "x'": x[:, 1:2]}
+
+
+def images(rng):
+    values = lemma(rng)
+    M, delta = values["M"], 3 * values["epsilon"]
+    unit = claims.unit_columns(M)
+    return values | {"M": columns(M), "u": columns(unit), "delta": delta, "i": 1, "j": 2}
+
+
+def parallel(rng):
+    return {"delta": 1, "u": columns(np.ones((4, 2)) / 2), "i": 1, "j": 2}
+
+
+def count(rng):
+    n, delta = int(rng.integers(500, 2000)), rng.uniform(0.3, 0.9)
+    c = n * delta**2 / math.log(3 * claims.vector_count_bound(n, delta))
+    return {"n": n, "delta": delta, "size": max(1, claims.jl_vector_count(n, delta)), "c": c}
+
+
+def hint(rng):
+    delta = rng.uniform(0.1, 0.99)
+    M = claims.worst_images(min(delta / 2, 1 / 3))
+    values = {"M": columns(M), "u": columns(claims.unit_columns(M)), "delta": delta}
+    return values | {"epsilon": claims.distortion(M)}
+
+
+greedy_choice = functools.cache(greedy_sign_vectors)
+
+
+def greedy(rng):
+    n, delta = int(rng.integers(6, 10)), float(rng.choice([0.2, 0.25, 0.3]))
+    U, k = greedy_choice(n, delta), claims.upper_power(n, delta)
+    c = n * delta**2 / math.log(2 * claims.greedy_count_bound(n, delta))
+    values = {"n": n, "delta": delta, "N": U.shape[1], "u": columns(U), "k": k, "c": c}
+    return values | {"i": 1, "j": 2}
+
+
+# --- statements: the point, the relations, functions for the last sides ---------------------
+
+
+def at(point, **fixed):
+    return lambda rng: point(rng) | fixed
+
+
+def between(length, vector):
+    """The sides (1 - epsilon) length, |vector|^2 and (1 + epsilon) length."""
+    return (
+        lambda epsilon: (1 - epsilon) * length,
+        lambda M: squared(vector(M)),
+        lambda epsilon: (1 + epsilon) * length,
     )
-    pairs = zip(sides[1::2], sides[2::2], strict=True)
-    right = [side.strip() for relation, side in pairs if not relation.startswith("0")]
-    return {re.split(r",| \.|#", side)[0].strip() for side in right if not side.startswith("#")}
 
 
-def test_every_formula_of_every_display_is_tested():
-    text = re.sub(r"(?<!\\)%.*", "", printed.TEXT)
-    pattern = r"\\begin\{(equation|gather)\}(.*?)\\end\{\1\}|\\\[(.*?)\\\]"
-    displays = [a or b for _, a, b in re.findall(pattern, text, re.S)]
-    assert len(displays) > 20
-    assert [d for d in displays if r"\tested{" not in d] == []
-    assert set().union(*map(untested, displays)) == DEFINITIONS
-    assert untested(r"a \le \tested{b}{b_{1}} < c, \qquad 0\le d = e") == {"c", "e"}
-    assert r"\mathcal O" not in printed.without_tested(text)
+def smaller_cosine(delta):
+    return claims.cosine_bound(claims.jl_epsilon(delta))
 
 
-def test_a_formula_that_sympy_reads_only_in_part_is_an_error():
-    for formula in (r"\sigma_{k+1}\norm{V}_2", r"2nmd+"):
-        with pytest.raises(Exception, match=r"."):
-            printed.parts(formula)
+def both_errors(tau_i, y_in, lambda_i, x_max):
+    return tau_i - y_in + lambda_i * x_max
 
 
-# --- figures --------------------------------------------------------------------------------
+TWO_BOUNDS = claims.convolution_bound, claims.convolution_bound
+STATEMENTS = [
+    ("chain-layer chain-relu chain-gradient chain-input", chain, "="),
+    ("chain-bound", chain, "<= <=", lambda weights: claims.relu_chain_bound(weights)),
+    ("layer-bound", chain, "<= <=", lambda weights, j: claims.relu_chain_bound(weights, j)),
+    ("unit-bound", chain_of(1), "<= <=", lambda weights: claims.relu_chain_bound(weights)),
+    ("unit-gradient", chain_of(1), "="),
+    ("vanishing", chain_of(*claims.EXAMPLES["vanishes"]), "="),
+    ("exploding", chain_of(*claims.EXAMPLES["explodes"]), "="),
+    (
+        "first-in-turn second-in-turn third-in-turn",
+        chain_of(*claims.EXAMPLES["does neither"]),
+        "=",
+    ),
+    ("chain-active", chain_of(0.6, 1.7, 1.1), "="),
+    ("chain-inactive", chain_of(0.6, -1.7, 1.1), "="),
+    ("rnn-input", rnn, "in"),
+    ("rnn-weight rnn-jacobian", rnn, "="),
+    ("rnn-layer", rnn, "<=", lambda: claims.rnn_bound(2)),
+    ("rnn-bound", rnn, "<= <=", claims.rnn_bound),
+    ("sharp-weight sharp-matrix sharp-vector sharp-start sharp-norm", extremal_rnn, "="),
+    ("narrow-norm", narrow_rnn, "<", claims.rnn_bound),
+    ("kernel linear-row", kernel, "="),
+    ("linear-S linear-kappa", kernel, "= in"),
+    ("kernel-positive", kernel, ">"),
+    ("kernel-features", kernel, "", lambda queries, keys: len(queries) + len(keys)),
+    ("kernel-products", kernel, "", claims.linear_attention_products),
+    ("kernel-divisions", kernel, "", lambda n, d: np.ones((n, d)).size),
+    ("svd-left svd-right svd-middle", svd, "in"),
+    ("svd svd-products projection-product projection-svd", svd, "="),
+    ("qr-queries qr-keys qr-svd qr-projection", svd, "="),
+    ("svd-count", svd, "", claims.low_rank_products),
+    ("projection-choice", svd, "= = in"),
+    ("projection", svd, "= ="),
+    ("projection-count", svd, "", claims.projected_products),
+    ("relative-output relative-weight relative-score", relative, "="),
+    ("conv-parameters", convolution, "= = = = ="),
+    ("conv-others", at(convolution, l=0), "="),
+    ("conv-answer", convolution, "<=", claims.convolution_bound),
+    ("conv-eta", convolution, ">"),
+    ("conv-penalty", convolution, "="),
+    ("conv-bound", convolution, "<= <= =", claims.convolution_sharp_bound, *TWO_BOUNDS),
+    ("conv-example", convolution_example, "="),
+    ("conv-wanted", convolution_example, "", lambda entries: claims.convolution(entries)),
+    ("kernel-target kernel-sum", one_signed_kernel, "="),
+    ("kernel-content", one_signed_kernel, "= = ="),
+    ("kernel-lag", at(one_signed_kernel, l=1), "="),
+    ("kernel-penalty", at(one_signed_kernel, l=-2), "="),
+    ("kernel-error", one_signed_kernel, "<=", claims.kernel_bound),
+    ("mixed-scale", mixed_kernel, ">"),
+    ("mixed-signs", mixed_kernel, ">=", lambda a, w_r, w_s: min(a * w_r, -a * w_s)),
+    ("pool-parameters", pooling, "= = ="),
+    ("pool-inside", at(pooling, l=-1), "="),
+    ("pool-outside", at(pooling, l=4), "="),
+    ("pool-min", pooling, "< <="),
+    ("pool-eta", pooling, ">"),
+    ("pool-beta pool-penalty", pooling, "="),
+    ("pool-answer", pooling, "<=", "eta"),
+    ("pool-window", pooling, "<= = <=", claims.max_pool_window_bound),
+    ("pool-leak", pooling, "<= <=", claims.max_pool_leak, claims.max_pool_leak_bound),
+    ("pool-bound", pooling, "<= <= =", both_errors, "eta", "eta"),
+    ("tie-neighbor", tie, ">="),
+    ("tie-positive", tie, ">"),
+    ("tie-gap", tie, "="),
+    ("tie-loss", tie, "=", claims.tie_loss),
+    ("gap-bound", gap, "<=", claims.gap_bound),
+    ("leak-positive", leak, ">"),
+    ("leak-outside", leak, "= >"),
+    ("leak-least", leak, ">=", lambda k: 1 / (2 * k + 2)),
+    ("zero-input", zero_query, "="),
+    ("zero-scale", zero_query, ">"),
+    ("zero-neighbor", zero_query, ">="),
+    ("zero-query", zero_query, ">=", lambda a: a / 3),
+    ("constant", count, "="),
+    ("count", count, ">=", claims.vector_count_bound),
+    ("answer-dot", images, "<=", "delta"),
+    ("large-dot", parallel, "<=", "delta"),
+    ("lemma", lemma, "<= <=", *between(2, lambda M: M[:, 0] - M[:, 1])),
+    ("image-lengths", images, "<= <=", *between(1, lambda M: M(1))),
+    ("image-distances", images, "<= <=", *between(2, lambda M: M(1) - M(2))),
+    ("cosine", images, "= <= = <", claims.cosine_bound, smaller_cosine, "delta"),
+    ("hint-choice", at(hint, delta=0.5, epsilon=0.25), "="),
+    ("hint-epsilon hint-dot", hint, "="),
+    ("hint-length", hint, "= ="),
+    ("hint-cosine", hint, "= >"),
+    ("greedy-constant upper-power", greedy, "="),
+    ("greedy-count", greedy, ">=", claims.greedy_count_bound),
+    ("greedy-dot upper-dot", greedy, "<=", "delta"),
+    ("upper-count", greedy, "<=", claims.upper_count_bound),
+]
+
+
+@pytest.mark.parametrize("statement", STATEMENTS, ids=lambda statement: statement[0])
+def test_statement_is_true_and_has_the_tested_sides(statement):
+    names, point, relations, *functions = statement
+    rng = np.random.default_rng(len(names))
+    for name in names.split() * 8:
+        values, signs = point(rng), []
+        for sides, chain_signs in printed.evaluate(printed.FORMULAS[name], values):
+            assert printed.is_true(sides, chain_signs)
+            signs += chain_signs
+        assert " ".join(signs) == relations
+        for side, function in zip(sides[-len(functions) :], functions, strict=False):
+            assert_allclose(side, call(function, values), rtol=1e-9)
+
+
+def call(function, values):
+    """Call a function with the values of its parameters; a name stands for its value."""
+    if isinstance(function, str):
+        return values[function]
+    parameters = inspect.signature(function).parameters
+    return function(**{name: values[name] for name in parameters if name in values})
+
+
+# --- conditions: points, and what is true there exactly if the condition is -----------------
+
+
+def attained(x=1.0, w_i=1.5):
+    return abs(claims.relu_chain_gradient(x, [w_i] * 3)) == claims.relu_chain_bound([w_i] * 3)
+
+
+def active(w_1=2.0, x=1.0, w_i=1.5):
+    return claims.relu_chain_gradient(x, [w_1, w_i, 3.0]) == w_1 * w_i * 3.0
+
+
+def slope_at_zero_is_irrelevant(x):
+    return len({claims.relu_chain_gradient(x, [1], slope) for slope in (0, 0.5)}) == 1
+
+
+def rnn_attains(d, n=3):
+    """Whether some W and x_1 attain the bound; in one dimension x_1 = 0 is the best."""
+    W, x_1 = claims.rnn_extremal(d) if d > 1 else (np.full((1, 1), 0.25), np.zeros(1))
+    return np.isclose(np.linalg.norm(claims.rnn_jacobian(W, x_1, n), 2), claims.rnn_bound(n))
+
+
+def weights_depend_on_the_query(n):
+    return np.ptp(softmax([[0] * n, range(n)], axis=1), axis=0).any()
+
+
+def convolution_is_accurate(x, x_max, n):
+    error = abs(claims.convolution_layer(9.0)(x)[1:-1] - claims.convolution(x)).max()
+    return error <= claims.convolution_bound(n, x_max, 9.0) and x.min() >= 0
+
+
+def kernel_is_accurate(w_r):
+    x = np.linspace(0, 1, 6)
+    wanted = 2 * x[:-2] + w_r * x[1:-1] + x[2:]
+    return np.allclose(claims.kernel_layer([2, w_r, 1], 30)(x)[1:-1], wanted)
+
+
+def masked(lag, k):
+    return claims.max_pool_layer(k, 1.0, 9.0).p(lag) == -9
+
+
+def pooling_is_accurate(x_i, x_min):
+    beta, x = claims.max_pool_beta(1, x_min, 0.1), np.array([1, 0.7, x_i, 0.5, 1])
+    layer = claims.max_pool_layer(1, beta, claims.max_pool_penalty(5, beta, 1, 0.1))
+    return abs(layer(x)[2] - 0.7) <= 0.1
+
+
+def upper_bound_is_proved(delta):
+    powers = ((n, claims.upper_power(n, delta)) for n in (1, 10, 1000, 100_000))
+    return all(2 * math.e * (1 + n / k) <= delta**-2 for n, k in powers)
+
+
+def points(name, *values, **fixed):
+    """Points that differ in one symbol."""
+    return [{name: value} | fixed for value in values]
+
+
+SIGNS, POSITIONS = points("x", -1, 0, 2), points("i", *range(9), n=7, k=2)
+LAGS = points("l", *range(-4, 5), k=2)
+PAIRS = points("j", 1, 2, i=1, u=columns(np.eye(2)))
+INPUTS = ([0.1, 1, 0.4, 0.5, 0], [1, -1, 1, -1, 1], [3, 0, 0.5, 0, 3])
+DOMAIN = points("x", *np.array(INPUTS, dtype=float), x_max=1, n=5)
+CONDITIONS = [  # names, points, what is true there (it gets the values of a point in order)
+    ("unit-input", SIGNS, lambda x: claims.relu_chain_gradient(x, [1.0] * 5) == 1),
+    ("attained-input", SIGNS, attained),
+    ("attained-weight", points("w_i", -1, 2), lambda w_i: attained(w_i=w_i)),
+    ("chain-nonzero", SIGNS, slope_at_zero_is_irrelevant),
+    ("chain-first", points("w_1", -2, 2, x=1) + points("w_1", -2, 2, x=-1), active),
+    ("chain-rest", points("w_i", -1, 2), lambda w_i: active(w_i=w_i)),
+    ("rnn-length", points("n", 0, 1, 2), lambda n: claims.rnn_bound(n) <= 1),
+    ("sharp-width", points("d", 1, 2, 3), rnn_attains),
+    ("narrow", points("d", 1, 2, 3), lambda d: not rnn_attains(d)),
+    ("narrow-steps", points("n", 1, 2, 3, 4), lambda n: not rnn_attains(1, n)),
+    ("softmax-length", points("n", 1, 2, 3), weights_depend_on_the_query),
+    ("conv-length", points("n", 2, 3, 4), lambda n: len(claims.convolution(np.ones(n))) > 0),
+    (
+        "conv-range kernel-range",
+        POSITIONS,
+        lambda i, n, k: {i - 1, i + 1} <= {*range(1, n + 1)},
+    ),
+    ("conv-domain kernel-domain pool-domain", DOMAIN, convolution_is_accurate),
+    ("one-sign", points("w_r", -1, 0, 1), kernel_is_accurate),
+    ("kernel-support", LAGS, lambda lag, k: not masked(lag, 1)),
+    (
+        "kernel-nonzero",
+        points("w_2-l", 0, 1),
+        lambda w: claims.kernel_layer([2, w, 1], 9).p(0) > -9,
+    ),
+    ("pool-window-size", points("k", -1, 0, 1), lambda k: len(range(-k, k + 1)) > 0),
+    ("pool-length", points("n", 4, 5, 6, k=2), lambda n, k: len(np.ones(n)[k : n - k]) > 0),
+    ("pool-range zero-range", POSITIONS, lambda i, n, k: {i - k, i + k} <= {*range(1, n + 1)}),
+    ("pool-near", LAGS, lambda lag, k: not masked(lag, k)),
+    ("pool-far", LAGS, masked),
+    ("pool-query", points("x_i", 0, 0.01, 0.3, 0.6, x_min=0.3), pooling_is_accurate),
+    ("dimension", points("n", 0, 1, 2), lambda n: np.eye(n).size > 0),
+    (
+        "delta-range",
+        points("delta", 0, 0.5, 1, 2),
+        lambda d: smaller_cosine(d) < d * (1 - 1e-9),
+    ),
+    ("delta-large", points("delta", 0.5, 1, 2), lambda delta: np.dot([0, 1], [0, 1]) <= delta),
+    (
+        "plane hint-dimension",
+        points("n", 1, 2, 3),
+        lambda n: len(claims.worst_images(0.1)) <= n,
+    ),
+    ("upper-range", points("delta", 0.29, 0.303, 0.304, 0.4), upper_bound_is_proved),
+    ("answer-pair image-pair cosine-pair", PAIRS, lambda j, i, u: squared(u(i) - u(j)) > 0),
+    ("greedy-pair upper-pair", PAIRS, lambda j, i, u: squared(u(i) - u(j)) > 0),
+]
+
+
+@pytest.mark.parametrize("condition", CONDITIONS, ids=lambda condition: condition[0])
+def test_condition_is_true_exactly_where_it_is_needed(condition):
+    names, at, needed = condition
+    expected = [bool(needed(*point.values())) for point in at]
+    assert set(expected) == {True, False}
+    for name in names.split():
+        chains = [printed.evaluate(printed.FORMULAS[name], point)[0] for point in at]
+        assert [printed.is_true(*chain) for chain in chains] == expected
+
+
+def test_leak_condition_is_the_limit_of_the_leak():
+    for excess in (-0.1, 0, 0.1):
+        values = leak(None, excess)
+        (chain,) = printed.evaluate(printed.FORMULAS["leak-condition"], values)
+        assert printed.is_true(*chain) == (values["lambda_i"] >= (1 - 1e-9) / 6)
+
+
+# --- orders of growth, and what needs no test -----------------------------------------------
+
+ORDERS = {
+    "kernel-order": (claims.linear_attention_products, "n"),
+    "svd-order": (claims.low_rank_products, "nkd"),
+    "projection-order": (claims.projected_products, "nkd"),
+    "qr-order": (lambda n, d: n * d**2, "nd"),
+    "count-order": (lambda n: claims.vector_count_bound(n, 0.005), "n"),
+}
+
+
+@pytest.mark.parametrize("name", ORDERS)
+def test_order_grows_like_the_count(name):
+    cost, symbols = ORDERS[name]
+    order = re.search(r"(?:\\mathcal O|\\Omega)\((.*)\)", printed.FORMULAS[name])[1]
+    sizes = dict.fromkeys(inspect.signature(cost).parameters, 10_000)
+    for symbol in symbols:
+        values = [
+            sizes | {"delta": 0.005, "c": 72} | {symbol: size} for size in (10_000, 20_000)
+        ]
+        small, large = (printed.evaluate(order, value)[0][0][0] for value in values)
+        assert_allclose(
+            large / small, cost(**sizes | {symbol: 20_000}) / cost(**sizes), rtol=1e-3
+        )
+
+
+DEFINITIONS = (
+    *(r"h_0=x\in\R", r"i=1,\dots,n", r"f(x)=h_n", r"0\le j<n", r"i=2,\dots,n"),
+    *(r"w=(w_1,w_2,w_3)", r"x,x'\in X", r"M_1,M_2\in\R^n", r"Q,K\in\R^{n\times d}"),
+)
+
+
+def test_every_relation_of_an_answer_a_display_or_a_theorem_is_tested():
+    assert printed.untested(printed.TEXT, DEFINITIONS) == []
+    assert printed.untested(r"\begin{answer}$\tested{a}{b<c}$, $d>e$\end{answer}")
+    tested = " ".join(row[0] for row in [*STATEMENTS, *CONDITIONS]).split()
+    assert sorted(printed.FORMULAS) == sorted([*tested, *ORDERS, "leak-condition"])
+
+
+def test_a_formula_that_is_read_only_in_part_is_an_error():
+    for formula in (r"2nmd+", r"(n", r"n^", r"n)", r"\sum_{j=1}"):
+        with pytest.raises((ValueError, KeyError)):
+            printed.evaluate(formula, {"n": 1, "m": 2, "d": 3})
+
+
+def test_every_question_has_its_marks_and_then_its_answer():
+    marks = {"1.1.1": 0, "1.1.2": 0.5, "1.2.1": 0.5, "1.3.1": 0.5, "1.3.2": 0.5}
+    marks |= {"1.3.3": 0, "1.4.1": 0.5, "1.4.2": 0.5, "2.1.1": 1}
+    heading = r"\\points\{([\d.]+) pt\}\}\\label\{q:([\d.]+)\}\s*\\begin\{answer\}"
+    assert {
+        question: float(mark) for mark, question in re.findall(heading, printed.TEXT)
+    } == marks
 
 
 def test_figures_are_the_ones_that_the_text_includes(tmp_path):
-    included = set(re.findall(r"\\includegraphics(?:\[[^]]*\])?\{([\w-]+)\}", printed.TEXT))
-    assert included == set(proof_figures.FIGURES)
-    proof_figures.main(tmp_path / "one")
-    proof_figures.main(tmp_path / "two")
-    names = {path.name for path in (tmp_path / "one").iterdir()}
-    assert names == {f"{name}.pdf" for name in included} | {"convolution-example.tex"}
-    for name in names:
-        content = (tmp_path / "one" / name).read_bytes()
-        assert content == (tmp_path / "two" / name).read_bytes()
-
-
-@pytest.mark.parametrize("name", proof_figures.DRAWN)
-def test_caption_states_what_was_drawn(name):
-    figure = re.search(rf"\{{{name}\}}\s*\\caption\{{(.*?)\\label", printed.TEXT, re.S)[1]
-    for statement in proof_figures.DRAWN[name]:
-        assert statement in re.sub(r"\s+", " ", figure), statement
+    included = re.findall(r"\\includegraphics(?:\[[^]]*\])?\{([\w-]+)\}", printed.TEXT)
+    proof_figures.main(tmp_path)
+    assert {path.stem for path in tmp_path.iterdir()} == set(included)

@@ -1,8 +1,8 @@
-"""The objects of Questions 1 and 2, and the bounds and counts that are proved for them.
+"""The networks, layers, bounds and counts of Questions 1 and 2.
 
-The report prints the formulas, ``tests/test_printed_formulas.py`` compares the two, the other
-tests check them on the objects, and ``proof_figures.py`` draws them. A parameter has the name
-of its symbol in the text (``x_max`` for x_max, ``lambda_i`` for λ_i). Arrays are float64.
+The report prints these formulas, and ``tests/test_printed_formulas.py`` compares the two. The
+other tests check the functions, and ``proof_figures.py`` draws them. A parameter is named
+after its symbol in the text (``x_max`` for x_max). Arrays are float64.
 """
 
 import math
@@ -10,13 +10,19 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import expit, lambertw, softmax
+from scipy.special import expit, softmax
 
 # --- 1.1 A chain of ReLU units --------------------------------------------------------------
 
+EXAMPLES = {  # weights that repeat, and what the gradient does as the depth grows
+    "vanishes": (0.5,),
+    "explodes": (2.0,),
+    "does neither": (2.0, 0.5),
+}
+
 
 def relu_chain(x, w):
-    """Return f(x) for the scalar network h_i = ReLU(w_i h_{i-1}), h_0 = x."""
+    """Return f(x) for h_0 = x and h_i = ReLU(w_i h_{i-1})."""
     for w_i in w:
         x = np.maximum(w_i * x, 0.0)
     return x
@@ -28,7 +34,7 @@ def relu_chain_gradient(x, w, slope_at_zero=0.0, j=0):
     Args:
         x: the scalar input.
         w: the weights w_1, ..., w_n.
-        slope_at_zero: the number in [0, 1] that stands for the derivative of ReLU at 0.
+        slope_at_zero: the slope in [0, 1] that software uses for the ReLU at 0.
         j: the layer that the gradient reaches; 0 is the input.
     """
     gradient = 1.0
@@ -38,12 +44,6 @@ def relu_chain_gradient(x, w, slope_at_zero=0.0, j=0):
             gradient *= w_i * (slope_at_zero if z == 0 else float(z > 0))
         x = max(z, 0.0)
     return gradient
-
-
-def relu_chain_derivative(x, w):
-    """Return df/dx for x != 0, from the proposition's closed form."""
-    alive = w[0] * x > 0 and all(w_i > 0 for w_i in w[1:])
-    return math.prod(w) if alive else 0.0
 
 
 def relu_chain_bound(w, j=0):
@@ -96,41 +96,9 @@ def linear_attention(phi_Q, phi_K, V):
     return (phi_Q @ S) / (phi_Q @ kappa)
 
 
-def causal_linear_attention(phi_Q, phi_K, V):
-    """Return the outputs [n, d] when position i attends to positions 1, ..., i only."""
-    S, kappa = np.zeros((phi_K.shape[1], V.shape[1])), np.zeros(phi_K.shape[1])
-    rows = []
-    for query, key, value in zip(phi_Q, phi_K, V, strict=True):
-        S = S + key[:, None] * value
-        kappa = kappa + key
-        rows.append(query @ S / (query @ kappa))
-    return np.stack(rows)
-
-
-def quadratic_products(n, d):
-    """Return the multiplications of the plain form with sim(q, q') = exp(q.q' / sqrt(d))."""
-    return 2 * n**2 * d
-
-
 def linear_attention_products(n, m, d):
     """Return the number of multiplications of `linear_attention`, without phi itself."""
     return 2 * n * m * d + n * m
-
-
-def positive_features(q, directions):
-    """Return random features with E[phi(q).phi(q')] = exp(q.q') (Choromanski et al., 2021).
-
-    Args:
-        q: queries or keys, already divided by d^(1/4), [n, d].
-        directions: one standard normal direction a row, [m, d].
-    """
-    exponent = q @ directions.T - (q**2).sum(1, keepdims=True) / 2
-    return np.exp(exponent) / math.sqrt(len(directions))
-
-
-def positive_features_error(theta, m):
-    """Return the standard deviation of the estimate over exp(q.q'); theta = |q + q'|."""
-    return math.sqrt((math.exp(theta**2) - 1) / m)
 
 
 def low_rank_attention(L, sigma, R, V):
@@ -155,13 +123,7 @@ def projected_attention(Q, K, V, C, D):
     return (Q @ (C @ K).T) @ (D @ V)
 
 
-def projection(Q, K, k):
-    """Return C = D = R^T, [k, n], from the SVD of a matrix no larger than d x d."""
-    (_, T_Q), (G_K, T_K) = np.linalg.qr(Q), np.linalg.qr(K)
-    return np.linalg.svd(T_Q @ T_K.T)[2][:k] @ G_K.T
-
-
-def projection_products(n, k, d):
+def projected_products(n, k, d):
     """Return the number of multiplications of `projected_attention`."""
     return 4 * n * k * d
 
@@ -207,13 +169,27 @@ def convolution_sharp_bound(n, x_max, B):
 
 
 def convolution_bound(n, x_max, B):
-    """Return the simpler bound on the error of 1.4.1."""
+    """Return the bound on the error of 1.4.1."""
     return (n - 2) * x_max * math.exp(-B)
 
 
 def convolution_penalty(n, x_max, eta):
     """Return the penalty B for which the error of 1.4.1 is at most eta."""
     return math.log((n - 2) * x_max / eta)
+
+
+def kernel_layer(w, B):
+    """Return a layer for any kernel w = (w_1, w_2, w_3) with entries >= 0, not all 0."""
+    omega = sum(w)
+    p = {lag: math.log(w[1 - lag] / omega) for lag in (-1, 0, 1) if w[1 - lag] > 0}
+    return RelativeAttention(
+        0.0, 0.0, omega, np.vectorize(lambda lag: p.get(int(lag), -B), [float])
+    )
+
+
+def kernel_bound(n, x_max, omega, B):
+    """Return the bound on the error of `kernel_layer`; omega is the sum of w."""
+    return n * x_max * omega * math.exp(-B)
 
 
 def max_pool_layer(k, beta, B):
@@ -226,24 +202,14 @@ def max_pool(x, k):
     return np.lib.stride_tricks.sliding_window_view(x, 2 * k + 1).max(1)
 
 
-def max_pool_window_bound(k, beta, x_i):
-    """Return the bound on the error that is made inside the window."""
-    return 2 * k / (math.e * beta * x_i)
-
-
-def omega(k):
-    """Return the solution of omega e^omega = 2k / e."""
-    return lambertw(2 * k / math.e).real
-
-
-def max_pool_sharp_bound(k, beta, x_i):
-    """Return the largest error that can be made inside the window."""
-    return omega(k) / (beta * x_i)
+def max_pool_window_bound(k, b):
+    """Return the bound on the error that is made inside the window, b = beta x_i."""
+    return 2 * k / (math.e * b)
 
 
 def max_pool_leak(n, k, beta, x_i, x_max, tau_i, B):
-    """Return the bound on the weight outside the window of an input with this maximum."""
-    return (n - 2 * k - 1) * np.exp(beta * x_i * (x_max - tau_i) - B)
+    """Return the bound on the weight outside the window, for this x_i and this maximum."""
+    return (n - 2 * k - 1) * math.exp(beta * x_i * (x_max - tau_i) - B)
 
 
 def max_pool_leak_bound(n, k, beta, x_max, B):
@@ -251,19 +217,24 @@ def max_pool_leak_bound(n, k, beta, x_max, B):
     return (n - 2 * k - 1) * math.exp(beta * x_max**2 / 4 - B)
 
 
-def max_pool_bound(k, beta, x_i, x_max, lambda_i):
-    """Return the bound on |y_i - tau_i| when the weight outside the window is lambda_i."""
-    return max_pool_window_bound(k, beta, x_i) + lambda_i * x_max
-
-
 def max_pool_beta(k, x_min, eta):
-    """Return beta for an error of at most eta where x_i >= x_min (k >= 1)."""
+    """Return beta for an error of at most eta where x_i >= x_min."""
     return 4 * k / (math.e * eta * x_min)
 
 
 def max_pool_penalty(n, beta, x_max, eta):
     """Return B for an error of at most eta where x_i >= x_min."""
     return beta * x_max**2 / 4 + math.log(2 * n * x_max / eta)
+
+
+def gap_bound(k, b, tau_i, gamma):
+    """Return the bound on the error inside if all but the maximum are <= tau_i - gamma."""
+    return 2 * k * tau_i * math.exp(-b * gamma)
+
+
+def tie_loss(k, b):
+    """Return the error inside if the maximum is 1/b above the rest of the window."""
+    return 2 * k / ((2 * k + math.e) * b)
 
 
 # --- 2 Almost orthogonal vectors ------------------------------------------------------------
@@ -290,18 +261,8 @@ def vector_count_bound(n, delta):
 
 
 def cosine_bound(epsilon):
-    """Return the bound on |u_i . u_j| for the normalised images."""
+    """Return the bound on |u_i . u_j| for the normalized images."""
     return 2 * epsilon / (1 - epsilon)
-
-
-def sign_vector_count(n, delta):
-    """Return the number of random sign vectors that the direct argument allows."""
-    return math.floor(math.exp(n * delta**2 / 4))
-
-
-def jl_map(n, N, rng):
-    """Draw a Gaussian [n, N] matrix that keeps lengths on average."""
-    return rng.standard_normal((n, N)) / math.sqrt(n)
 
 
 def distortion(M):
@@ -314,7 +275,7 @@ def distortion(M):
 
 
 def worst_images(epsilon):
-    """Return the columns M_1, M_2 that the lemma allows and that are furthest from 90 degrees.
+    """Return the columns M_1, M_2 in R^2 that the lemma allows and that are least orthogonal.
 
     Args:
         epsilon: distortion, in (0, 1/3].
@@ -334,7 +295,22 @@ def inner_products(U):
     return (U.T @ U)[np.triu_indices(U.shape[1], 1)]
 
 
-# --- counting --------------------------------------------------------------------------------
+def greedy_count_bound(n, delta):
+    """Return the number of sign vectors that the greedy choice finds at least."""
+    return math.exp(n * delta**2 / 2) / 2
+
+
+def upper_power(n, delta):
+    """Return the power k of the upper bound."""
+    return math.ceil(4 * math.e * n * delta**2)
+
+
+def upper_count_bound(n, delta):
+    """Return the upper bound on the number of almost orthogonal unit vectors."""
+    return 1 + delta ** (-2 * upper_power(n, delta))
+
+
+# --- counting -------------------------------------------------------------------------------
 
 
 def count_operations(function, *arrays):

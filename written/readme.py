@@ -1,99 +1,87 @@
-"""The README's results: its table, and the picture of both findings."""
+"""Writes the README's results and draws its picture, from the tables of the stored notebooks.
 
-import hashlib
+Usage: python written/readme.py
+"""
+
 import re
 from pathlib import Path
 
-import latex
+import fill
 import matplotlib.pyplot as plt
-import tables
-from notebooks import Result, one, select
+import pandas as pd
+from notebooks import Notebooks
 from proof_figures import STYLE
 
-
-def markdown_table(table: latex.Table) -> str:
-    """A table in GitHub's Markdown."""
-    header, rows = table
-    lines = [header, ["---"] * len(header), *filter(None, rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+MARKERS = "os^"
+COLORS = ("#0072B2", "#D55E00", "#009E73")  # safe for the color-blind
 
 
-def refresh(text: str, gnn: list[Result], unet: list[Result]) -> str:
-    """The README with what stands between its two markers made anew from RESULT lines."""
-    times = [
-        f"`{line['notebook']}` {line['minutes']} minutes ({line['device']}, threads: "
-        f"{line['threads']})"
-        for line in [*select(gnn, "notebook"), *select(unet, "notebook")]
-    ]
-    paragraphs = [
-        markdown_table(tables.summary(gnn, unet)),
-        f"The stored runs took: {', '.join(times)}.",
-    ]
-    return re.sub(
-        r"(<!-- results.*?-->\n).*(<!-- /results -->)",
-        lambda match: "\n\n".join([match[1].strip(), *paragraphs, match[2]]),
-        text,
-        flags=re.S,
-    )
+def results(folder: Path) -> str:
+    """The results of the notebooks in a folder, as a table of Markdown."""
+    template = fill.environment(Notebooks(folder)).get_template("results.md")
+    return template.render().replace("$-$", "−")
 
 
-def source(gnn: list[Result], unet: list[Result]) -> str:
-    """Digest of the RESULT lines that the picture shows; it is stored in the file."""
-    shown = [*select(gnn, "ladder"), *select(gnn, "pair"), *select(unet, "gain")]
-    return hashlib.sha256(repr(shown).encode()).hexdigest()
+def refresh(text: str, results: str) -> str:
+    """The README with these results between its two marks."""
+    pattern = r"(<!-- results -->\n).*(<!-- /results -->)"
+    new, count = re.subn(pattern, lambda m: f"{m[1]}\n{results}\n{m[2]}", text, flags=re.S)
+    if count != 1:
+        raise ValueError("README.md must have <!-- results --> and <!-- /results -->")
+    return new
 
 
-def draw_ladder(axis: plt.Axes, lines: list[Result]) -> None:
-    """Draw what each change from GCN to GAT adds, in points, at each length of training."""
-    epochs = tables.lengths(lines, "ladder", ladder="ELU")
-    for k, (e, grey, marker) in enumerate(
-        zip(epochs, ("0.7", "0.45", "0"), "os^", strict=False)
-    ):
-        found = [one(lines, "ladder", ladder=rung, epochs=e) for rung in tables.STEPS]
-        step, low, high = (
-            [100 * float(line[key]) for line in found] for key in ("step", "ci_low", "ci_high")
+def draw_ladder(axis: plt.Axes, ladder: pd.DataFrame) -> None:
+    """Draw the gain of each change from GCN to GAT, at each length of training."""
+    gains = [column for column in ladder.columns if column.startswith("gain_")]
+    for k, gain in enumerate(gains):
+        epochs = gain.removeprefix("gain_")
+        places = [place + 0.2 * (k - 1) for place in range(len(ladder))]
+        gray = str(0.7 - 0.35 * k)
+        axis.errorbar(
+            100 * ladder[gain],
+            places,
+            xerr=100 * ladder[f"half_{epochs}"],
+            fmt=MARKERS[k],
+            color=gray,
+            label=f"{epochs} epochs",
         )
-        rows = [row + 0.2 * (k - 1) for row in range(len(found))]
-        axis.hlines(rows, low, high, color=grey)
-        axis.plot(step, rows, marker, color=grey, label=f"{e} epochs")
-    axis.axvline(0, color="0.45", lw=0.8)
-    axis.set_yticks(range(len(tables.STEPS)), tables.STEPS.values())
+    axis.set_yticks(range(len(ladder)), ladder.index)
     axis.invert_yaxis()
-    axis.set_xlabel("change of test accuracy in points, 95 % interval")
-    axis.set_title("GAT − GCN: " + tables.lead(lines))
+    axis.axvline(0, color="0.45", lw=0.8)
+    axis.set(xlabel="gain in test accuracy (points)", title="From GCN to GAT, change by change")
     axis.legend()
 
 
-def draw_gain(axis: plt.Axes, lines: list[Result]) -> None:
-    """Draw the lead of the skips in mIoU against the length of training."""
-    leads = []
-    for data, marker, style in zip(tables.datasets(lines), "os", ("-", "--"), strict=False):
-        found = sorted(
-            select(lines, "gain", dataset=data), key=lambda line: int(line["epochs"])
-        )
-        epochs = [int(line["epochs"]) for line in found]
-        lead, low, high = (
-            [float(line[key]) for line in found] for key in ("lead", "ci_low", "ci_high")
-        )
-        axis.plot(epochs, lead, marker + style, color="#0072B2", label=data)
-        axis.fill_between(epochs, low, high, color="#0072B2", alpha=0.15, lw=0)
-        leads.append(f"{data} {tables.number(lead[-1], 3, sign='+')}")
+def draw_lead(axis: plt.Axes, lead: pd.DataFrame) -> None:
+    """Draw the lead of the U-Net with skips against the number of epochs."""
+    for k, (name, leads) in enumerate(lead.items()):
+        leads = leads.dropna()
+        style = f"{MARKERS[k]}-"
+        axis.plot(leads.index, leads, style, color=COLORS[k], label=name.replace("_", " "))
     axis.axhline(0, color="0.45", lw=0.8)
     axis.set(
-        xlabel="epochs",
-        ylabel="difference in test mIoU, 95 % interval",
-        title=f"skips add {tables.listed(leads)}",
-        xlim=(2.5, None),  # before, the networks have hardly learned
-        ylim=(-0.05, 0.2),
+        xlabel="epochs", ylabel="lead in test mIoU", title="U-Net: lead of the skip connections"
     )
     axis.legend()
 
 
-def draw(gnn: list[Result], unet: list[Result], path: Path) -> None:
-    """Draw the ladder of 3.6 beside the gain curve of 4.2, as a PNG file."""
+def draw(tables: dict[str, pd.DataFrame], path: Path) -> None:
+    """Draw both findings side by side, as a PNG file."""
     with plt.rc_context(STYLE):
         figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
-        draw_ladder(left, gnn)
-        draw_gain(right, unet)
-        figure.savefig(path, dpi=200, metadata={"Source": source(gnn, unet)})
+        draw_ladder(left, tables["gnn_ladder"])
+        draw_lead(right, tables["unet_lead"])
+        figure.savefig(path, dpi=200)
         plt.close(figure)
+
+
+def main(root: Path) -> None:
+    """Refresh the README and its picture in the project's folder."""
+    path = root / "README.md"
+    path.write_text(refresh(path.read_text("utf-8"), results(root)), encoding="utf-8")
+    draw(Notebooks(root).tables(), root / "written" / "findings.png")
+
+
+if __name__ == "__main__":
+    main(fill.WRITTEN.parent)
