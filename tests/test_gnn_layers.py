@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 try:
     from joblib.externals import cloudpickle  # until joblib 1.5

@@ -14,7 +14,7 @@ from statistics import median
 
 import torch
 from torch import nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 warnings.filterwarnings("ignore", category=FutureWarning)  # of PyG's import, about itself
 warnings.filterwarnings("ignore", "Sparse ", UserWarning)  # CSR tensors are in beta
