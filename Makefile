@@ -11,6 +11,7 @@
 NOTEBOOKS := a4-gnn.ipynb a4-unet.ipynb
 QUICK := $(NOTEBOOKS:%=build/quick/%)
 WRITTEN := $(filter-out %.pdf %.png,$(wildcard written/*.* written/sections/*))
+LONGEST := tests/test_report.py tests/test_setup.py tests/test_notebooks.py
 PYTHON := .venv/bin/python
 EXECUTE = exec $(RUN) $(PYTHON) .ci/execute.py
 
@@ -33,8 +34,8 @@ test: say-test .venv/tests
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	exec env A4_QUICK=1 OMP_NUM_THREADS=1 $(RUN) $(PYTHON) -m pytest -n 2 --dist loadfile \
-	    --no-loadscope-reorder --nbval-lax --nbval-cell-timeout=1800 a4-unet.ipynb a4-gnn.ipynb \
-	    tests/test_notebooks.py tests/test_report.py tests/test_setup.py tests
+	    --no-loadscope-reorder --nbval-lax --nbval-cell-timeout=1800 \
+	    a4-unet.ipynb a4-gnn.ipynb $(LONGEST) $(filter-out $(LONGEST),$(wildcard tests/test_*.py))
 
 quick: say-quick $(QUICK)
 	@if sh .ci/tex.sh; then exec $(RUN) sh written/build.sh build/quick build/quick/a4-writeup.pdf; fi

@@ -60,7 +60,14 @@ def execute(source: Path, output: Path, quick: bool) -> None:
         extra_arguments=["--log-level=ERROR"],
         resources=folder,
     )
-    client.execute()
+    for attempts_left in (2, 1, 0):
+        try:
+            client.execute()
+            break
+        except RuntimeError as error:
+            # Rarely, another program takes the port chosen for the kernel.
+            if "died before replying" not in str(error) or not attempts_left:
+                raise
     notebook.metadata = metadata  # not the versions of this machine
     notebook.metadata["code_digest"] = code_digest(notebook)
     output.parent.mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,7 @@ def test_commands_are_targets_of_the_makefile(target):
     command = ["make", "--dry-run", *target.split()]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
     assert run.returncode == 0, run.stderr
+    assert "Nothing to be done" not in run.stdout
 
 
 def test_continuous_integration_runs_the_two_commands_of_the_readme():
