@@ -261,6 +261,12 @@ def test_what_is_missing_stops_the_build(tmp_path, fault):
         fill.fill_report(notebooks, tmp_path / "output")
 
 
+def test_an_undefined_number_stops_the_build():
+    template = fill.environment(Notebooks(ROOT)).from_string(r"\VAR{no_such_number}")
+    with pytest.raises(jinja2.UndefinedError, match="no_such_number"):
+        template.render()
+
+
 def test_a_missing_plateau_stops_the_build(tmp_path):
     with pytest.raises(FileNotFoundError, match="make plateau"):
         fill.fill_report(ROOT, tmp_path, plateau=tmp_path / "plateau.json")
