@@ -50,10 +50,12 @@ def trained(unet, discs):
 def test_loss_falls(trained):
     _, losses = trained
     assert len(losses) == 15
-    assert losses[-1] < losses[0] / 3
+    assert losses[-1] < losses[0] / 2
 
 
-def test_loss_is_the_weighted_cross_entropy_of_the_labeled_pixels(unet, discs):
+def test_loss_is_the_weighted_cross_entropy_of_the_labeled_pixels(unet, discs, monkeypatch):
+    monkeypatch.setattr(unet, "supports_bfloat16", lambda device: False)
+
     def keep(image, mask):
         return image, mask
 
@@ -64,7 +66,7 @@ def test_loss_is_the_weighted_cross_entropy_of_the_labeled_pixels(unet, discs):
     logp = model.train()(data.normalize(images)).log_softmax(dim=1)
     weight = [data.class_weights[label] * (masks == label) for label in (0, 1)]
     expected = -(weight[0] * logp[:, 0] + weight[1] * logp[:, 1]).sum() / sum(weight).sum()
-    assert loss == pytest.approx(expected.item(), rel=0.01)
+    assert loss == pytest.approx(expected.item(), rel=1e-4)
 
 
 def test_loss_that_is_not_finite_stops_and_says_what_to_try(unet, discs):

@@ -73,7 +73,7 @@ def main() -> None:
     records = doubled_leads(unet, datasets, seeds, workers)
     STORED.write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
     for record in records:
-        print("{dataset}, {epochs} epochs: lead {lead:.3f}, {seeds} seeds".format(**record))
+        print("{dataset}, {epochs} epochs: lead {lead:.3f} (seeds: {seeds})".format(**record))
     print(f"written to {STORED}")
 
 
