@@ -70,10 +70,6 @@ def cell(notebook):
     return next(cell.source for cell in cells if cell.source.startswith("def fetch("))
 
 
-def test_both_notebooks_share_the_cell():
-    assert cell("a4-gnn.ipynb") == cell("a4-unet.ipynb")
-
-
 def test_local_folders_come_first(fetch, place, monkeypatch):
     monkeypatch.setenv("A4_DATA_DIR", str(place / "given"))
     given = write(place / "given" / "file")
