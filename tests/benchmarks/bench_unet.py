@@ -12,7 +12,7 @@ from statistics import median
 
 import segmentation_models_pytorch as smp
 import torch
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
