@@ -97,7 +97,7 @@ def functions(name):
 
 def test_both_notebooks_share_their_helpers_word_for_word():
     gnn, unet = map(functions, ANSWERS)
-    for name in ("show", "run_parallel", "count_parameters"):
+    for name in ("fetch", "show", "run_parallel", "count_parameters"):
         assert gnn[name] == unet[name]
 
 
