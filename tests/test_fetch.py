@@ -1,14 +1,14 @@
 """Finding or downloading a data file, with the ``fetch`` that both notebooks share."""
 
 import functools
+import gc
 import hashlib
 import http.server
 import threading
+import warnings
 from pathlib import Path
 
-import nbformat
 import pytest
-from definitions import ROOT
 
 CONTENT = b"the right content\n" * 1000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -28,7 +28,10 @@ def place(tmp_path, monkeypatch):
     monkeypatch.delenv("A4_DATA_DIR", raising=False)
     (tmp_path / "clone").mkdir()
     monkeypatch.chdir(tmp_path / "clone")
-    return tmp_path
+    yield tmp_path
+    with warnings.catch_warnings():  # sockets that a failed download leaves open
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
@@ -63,11 +66,6 @@ def write(path):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(CONTENT)
     return path
-
-
-def cell(notebook):
-    cells = nbformat.read(ROOT / notebook, as_version=4).cells
-    return next(cell.source for cell in cells if cell.source.startswith("def fetch("))
 
 
 def test_local_folders_come_first(fetch, place, monkeypatch):
