@@ -346,10 +346,8 @@ def test_no_photograph_can_be_committed(tmp_path):
 
 # packages whose module has another name
 MODULES = {
-    "antlr4-python3-runtime": "antlr4",
     "pillow": "PIL",
     "pypandoc_binary": "pypandoc",
-    "scikit-learn": "sklearn",
     "segmentation-models-pytorch": "segmentation_models_pytorch",
 }
 WITH_JUPYTER = {"IPython", "nbclient", "nbconvert", "nbformat"}
