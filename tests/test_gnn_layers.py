@@ -75,7 +75,7 @@ def dense_attention(layer, h, adj):
         first = s[:, None, k].expand(-1, n, -1)
         second = s[None, :, k].expand(n, -1, -1)
         a = torch.cat([layer.a_left[k], layer.a_right[k]])
-        scores = F.leaky_relu(torch.cat([first, second], dim=-1) @ a, layer.alpha)
+        scores = F.leaky_relu(torch.cat([first, second], dim=-1) @ a, layer.slope)
         scores = scores.masked_fill(adj == 0, -math.inf)
         alpha = scores.softmax(dim=1).nan_to_num(0.0)  # NaN: a node without an edge
         outputs.append(alpha @ s[:, k])

@@ -61,7 +61,7 @@ def forward_by_hand(weights, x, skip):
         features.append(convolve_twice(pooled, f"down.{i}.conv"))
     x = features[4]
     for i in range(4):
-        up = f"up.{i}.up"
+        up = f"up.{i}.upsample"
         x = F.conv_transpose2d(x, weights[f"{up}.weight"], weights[f"{up}.bias"], stride=2)
         if skip:
             x = torch.cat([features[3 - i], x], dim=1)

@@ -100,7 +100,7 @@ def test_averaged_weights_are_the_moving_average_of_the_steps(unet, discs):
 def test_same_seed_gives_the_same_result(unet, discs):
     first, second = (unet.train_and_score(**arguments(unet, discs)) for _ in range(2))
     assert first["scores"] == second["scores"]
-    assert torch.equal(first["labels"], second["labels"])
+    assert torch.equal(first["predicted"], second["predicted"])
 
 
 def test_both_networks_see_the_same_batches(unet, discs, monkeypatch):
@@ -134,7 +134,7 @@ def test_one_worker_gives_the_same_results_as_two(unet, discs):
     cloudpickle.unregister_pickle_by_value(unet)
     for a, b in zip(one, two, strict=True):
         assert a["scores"] == b["scores"]
-        assert torch.equal(a["labels"], b["labels"])
+        assert torch.equal(a["predicted"], b["predicted"])
 
 
 # --- prediction

@@ -102,7 +102,7 @@ def draw_gradients(rng):
     rnn.plot(steps, bounds, label="bound $(1/16)^{n-1}$", **BOUND)
     rnn.plot(steps, largest(*claims.rnn_extremal(d)), label="attains the bound", **BLUE)
     rnn.set(yscale="log", xlabel="$n$", ylabel=r"$\sigma_{\max}(\partial x_n/\partial x_1)$")
-    rnn.set_title(r"RNN with $\sigma_{\max}(W)=1/4$: it vanishes")
+    rnn.set_title(r"RNN with $\sigma_{\max}(W)=1/4$: the gradient vanishes")
     rnn.legend(loc="lower left")
     return figure
 
@@ -117,7 +117,7 @@ def draw_relative_attention(rng):
     errors = [convolution_error(B, inputs) for B in penalties]
     bounds = [claims.convolution_bound(n, x_max, B) for B in penalties]
     conv.plot(penalties, errors, label="largest error", **BLUE)
-    conv.plot(penalties, bounds, label=r"bound $(n-2)\,x_{\max}\,e^{-B}$", **BOUND)
+    conv.plot(penalties, bounds, label=r"bound $(n-2)\,x_{\max}\,\mathrm{e}^{-B}$", **BOUND)
     conv.set(yscale="log", xlabel="penalty $B$", ylabel="error")
     conv.set_title("Convolution")
     conv.legend()
@@ -134,7 +134,7 @@ def draw_relative_attention(rng):
     pool.plot(wanted, wanted, label=r"bound $\eta$", **BOUND)
     pool.plot(wanted, chosen, label="largest error, $B$ from the answer", **BLUE)
     pool.plot(wanted, leaking, label=f"largest error, $B={fixed}$", **ORANGE)
-    pool.set(xscale="log", yscale="log", xlabel=r"wanted error $\eta$", ylabel="error")
+    pool.set(xscale="log", yscale="log", xlabel=r"tolerance $\eta$", ylabel="error")
     pool.invert_xaxis()
     pool.set_ylim(bottom=1e-5)
     pool.set_title("Max pooling")
