@@ -71,9 +71,9 @@ say-test:
 say-quick:
 	@echo "make quick: both notebooks with few seeds and epochs (5 minutes), then their report"
 say-run:
-	@echo "make run: both notebooks in full (1 hour), then report, README and submission/"
+	@echo "make run: both notebooks in full (45 minutes), then report, README and submission/"
 say-plateau:
-	@echo "make plateau: the U-Nets for twice as many epochs (1 hour)"
+	@echo "make plateau: the U-Nets for twice as many epochs (20 minutes)"
 say-colab:
 	@echo "make colab: environment build/colab (once), both notebooks with few seeds (10 minutes)"
 

@@ -102,7 +102,7 @@ def draw_gradients(rng):
     rnn.plot(steps, bounds, label="bound $(1/16)^{n-1}$", **BOUND)
     rnn.plot(steps, largest(*claims.rnn_extremal(d)), label="attains the bound", **BLUE)
     rnn.set(yscale="log", xlabel="$n$", ylabel=r"$\sigma_{\max}(\partial x_n/\partial x_1)$")
-    rnn.set_title(r"RNN with $\sigma_{\max}(W)=1/4$: the gradient vanishes")
+    rnn.set_title("RNN: the gradient vanishes")
     rnn.legend(loc="lower left")
     return figure
 
