@@ -9,8 +9,8 @@
 # Each command first creates or completes the virtual environment that it needs.
 
 NOTEBOOKS := a4-gnn.ipynb a4-unet.ipynb
-QUICK := $(NOTEBOOKS:%=build/quick/%)
 WRITTEN := $(filter-out %.pdf %.png,$(wildcard written/*.* written/sections/*))
+# The tests begin with these, so that both workers end at about the same time.
 LONGEST := tests/test_report.py tests/test_setup.py tests/test_notebooks.py
 PYTHON := .venv/bin/python
 EXECUTE = exec $(RUN) $(PYTHON) .ci/execute.py
@@ -24,9 +24,11 @@ export RUN := $(shell command -v setpriv >/dev/null && echo setpriv --pdeathsig 
 .NOTPARALLEL:
 .PHONY: all notebooks test quick run pdf plateau colab clean
 
+# In this order: the report is made from the notebooks.
 all: say-all notebooks build/a4-writeup.pdf
 	@mkdir -p submission
 	@cp $(NOTEBOOKS) submission
+	@# Without TeX, the report as it was committed.
 	@cp build/a4-writeup.pdf submission 2>/dev/null || cp written/a4-writeup.pdf submission
 	@echo "make: ready to hand in: $$(echo submission/*)"
 
@@ -37,7 +39,8 @@ test: say-test .venv/tests
 	    --no-loadscope-reorder --nbval-lax --nbval-cell-timeout=1800 \
 	    a4-unet.ipynb a4-gnn.ipynb $(LONGEST) $(filter-out $(LONGEST),$(wildcard tests/test_*.py))
 
-quick: say-quick $(QUICK)
+quick: say-quick .venv/ready
+	$(EXECUTE) --always --quick --into build/quick $(NOTEBOOKS)
 	@if sh .ci/tex.sh; then exec $(RUN) sh written/build.sh build/quick build/quick/a4-writeup.pdf; fi
 	@echo "make: a first look: $$(echo build/quick/*)"
 
@@ -55,6 +58,7 @@ plateau: say-plateau .venv/ready
 
 colab: say-colab build/colab/ready
 	exec $(RUN) build/colab/bin/python .ci/execute.py --always --quick --into build/colab $(NOTEBOOKS)
+	@# This fails if a cell has printed a warning.
 	! grep '"name": "stderr"' build/colab/*.ipynb
 
 clean:
@@ -62,14 +66,15 @@ clean:
 	find . \( -name __pycache__ -o -name .ruff_cache -o -name .ipynb_checkpoints \) -prune \
 	    -exec rm -rf {} +
 
-# What each command does, and for about how long, on two cores.
+# What each command does, and for about how long, on two cores. These are targets of their own,
+# so that a command says it before it creates the environment.
 say-all:
 	@echo "make: environment .venv (once: 2 to 10 minutes, 6 GB), notebooks whose code has" \
 	    "changed (stored runs are kept), report (1 minute), then submission/"
 say-test:
 	@echo "make test: environment (once: 1 minute more), then every check (5 minutes)"
 say-quick:
-	@echo "make quick: both notebooks with few seeds and epochs (5 minutes), then their report"
+	@echo "make quick: both notebooks with few seeds and epochs (3 minutes), then their report"
 say-run:
 	@echo "make run: both notebooks in full (45 minutes), then report, README and submission/"
 say-plateau:
@@ -78,23 +83,20 @@ say-colab:
 	@echo "make colab: environment build/colab (once), both notebooks with few seeds (10 minutes)"
 
 .venv/ready: requirements.txt written/requirements.txt
-	@exec $(RUN) sh .ci/venv.sh .venv $^
+	@exec $(RUN) sh .ci/venv.sh .venv -r requirements.txt -r written/requirements.txt
 	@touch $@
 
 .venv/tests: tests/requirements.txt .venv/ready
-	@exec $(RUN) sh .ci/venv.sh .venv $<
+	@exec $(RUN) sh .ci/venv.sh .venv -r tests/requirements.txt
 	@touch $@
 
 build/colab/ready: tests/colab.txt
 	@mkdir -p build
-	@exec $(RUN) sh .ci/venv.sh build/colab $<
+	@exec $(RUN) sh .ci/venv.sh build/colab -r tests/colab.txt
 	@touch $@
 
 notebooks: .venv/ready
 	@$(EXECUTE) $(NOTEBOOKS)
-
-$(QUICK): build/quick/%: % .venv/ready
-	@$(EXECUTE) --always --quick --into $(@D) $<
 
 # Without TeX there is no such file, and the next make tries again.
 build/a4-writeup.pdf: $(NOTEBOOKS) $(WRITTEN) .venv/ready

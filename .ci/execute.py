@@ -20,7 +20,9 @@ def code_lines(source: str) -> list[str]:
     """Lines of a cell, without comments, docstrings and blank lines."""
     lines = source.splitlines()
     # Python's own parsers do not know lines like "%matplotlib inline".
-    python = "\n".join("" if line[:1] in "%!" else line for line in lines)
+    python = "\n".join(
+        "" if line.startswith(("%", "!")) else line for line in lines
+    )
     for token in tokenize.generate_tokens(io.StringIO(python).readline):
         if token.type == tokenize.COMMENT:
             row, column = token.start
@@ -60,13 +62,13 @@ def execute(source: Path, output: Path, quick: bool) -> None:
         extra_arguments=["--log-level=ERROR"],
         resources=folder,
     )
-    for attempts_left in (2, 1, 0):
+    for attempt in (1, 2, 3):
         try:
             client.execute()
             break
         except RuntimeError as error:
             # Rarely, another program takes the port chosen for the kernel.
-            if "died before replying" not in str(error) or not attempts_left:
+            if attempt == 3 or "died before replying" not in str(error):
                 raise
     notebook.metadata = metadata  # not the versions of this machine
     notebook.metadata["code_digest"] = code_digest(notebook)
@@ -79,11 +81,16 @@ def execute(source: Path, output: Path, quick: bool) -> None:
 def main() -> None:
     """Execute the notebooks that the command line names, if necessary."""
     parser = argparse.ArgumentParser(description=__doc__)
-    add = parser.add_argument
-    add("--always", action="store_true", help="even if nothing has changed")
-    add("--quick", action="store_true", help="with few seeds and epochs")
-    add("--into", type=Path, help="folder for the executed notebooks")
-    add("notebooks", type=Path, nargs="+")
+    parser.add_argument(
+        "--always", action="store_true", help="even if nothing has changed"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="with few seeds and epochs"
+    )
+    parser.add_argument(
+        "--into", type=Path, help="folder for the executed notebooks"
+    )
+    parser.add_argument("notebooks", type=Path, nargs="+")
     arguments = parser.parse_args()
     for source in arguments.notebooks:
         notebook = nbformat.read(source, as_version=4)

@@ -3,7 +3,7 @@
 command -v apt-get >/dev/null || exit 1
 root=
 [ "$(id -u)" = 0 ] || root='sudo -n'
-$root true 2>/dev/null || exit 1
+$root true 2>/dev/null || exit 1 # sudo asks for a password
 apt="$root env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300"
 echo "make: apt-get installs $*"
 $apt update

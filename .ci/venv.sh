@@ -1,5 +1,5 @@
 #!/bin/sh
-# Create a virtual environment, or complete one: venv.sh FOLDER REQUIREMENTS...
+# Create a virtual environment, or complete one: venv.sh FOLDER -r FILE [-r FILE]
 # RUN is the Makefile's prefix of a long command.
 set -eu
 
@@ -9,11 +9,7 @@ fail() {
 }
 
 venv=$1
-shift
-for file; do
-    set -- "$@" -r "$file"
-    shift
-done
+shift # what is left is for pip
 
 if [ ! -x "$venv/bin/python" ]; then
     python3 -c 'import ensurepip, venv' 2>/dev/null ||

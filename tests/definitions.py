@@ -1,7 +1,6 @@
 """What several tests share: loading definitions and writing archives."""
 
 import io
-import sys
 import tarfile
 from pathlib import Path
 from types import ModuleType
@@ -14,10 +13,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def load_definitions(notebook: Path) -> ModuleType:
     """Execute the cells tagged ``definitions`` of a notebook, as one module on the CPU."""
-    module = ModuleType(notebook.stem.replace("-", "_"))
-    module.__file__ = str(notebook)
+    # joblib sends the functions of __main__ as code; workers cannot import a notebook.
+    module = ModuleType("__main__")
     module.device = torch.device("cpu")
-    sys.modules[module.__name__] = module  # where pickle looks for its classes
     for number, cell in enumerate(nbformat.read(notebook, as_version=4).cells):
         if "definitions" in cell.metadata.get("tags", []):
             code = compile(cell.source, f"{notebook.name}[{number}]", "exec")

@@ -68,7 +68,7 @@ def untested(text, allowed=()):
             )
         region = re.sub(r"\\label\{[^}]*\}|label=", "", region)
         for formula in allowed:
-            region = region.replace(formula, "")
+            region = re.sub(rf"(?<!\w){re.escape(formula)}(?![\w/^+])", "", region)
         if re.search(RELATION + r"|\\mathcal|\\Omega", region):
             found.append(region)
     return found

@@ -76,7 +76,7 @@ def test_tables_support_the_further_experiments_on_u_nets():
 def test_the_notebook_names_the_leads_of_the_longer_training():
     stored = json.loads((ROOT / "written/plateau.json").read_text("utf-8"))
     cells = nbformat.read(ROOT / "a4-unet.ipynb", as_version=4).cells
-    (text,) = [cell.source for cell in cells if "make plateau" in cell.source]
-    named = re.findall(r"from\s+(0\.\d+) to (0\.\d+)", text)
-    leads = [f"{record['lead']:.3f}" for record in stored]
-    assert named == list(zip(leads[::2], leads[1::2], strict=True))
+    texts = [cell.source for cell in cells if cell.cell_type == "markdown"]
+    (text,) = [text for text in texts if "make plateau" in text]
+    for record in stored:
+        assert f"{record['lead']:.3f}" in text

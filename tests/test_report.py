@@ -17,27 +17,10 @@ import readme
 from definitions import ROOT
 from notebooks import NAMES, Notebooks
 
-QUESTIONS = {  # with the marks that the handout gives
-    "1.1.1": "0",
-    "1.1.2": "0.5",
-    "1.2.1": "0.5",
-    "1.3.1": "0.5",
-    "1.3.2": "0.5",
-    "1.3.3": "0",
-    "1.4.1": "0.5",
-    "1.4.2": "0.5",
-    "2.1.1": "1",
-    "3": "5",
-    "3.1": "1",
-    "3.2": "1",
-    "3.3": "0.5",
-    "3.4": "1.5",
-    "3.5": "0.5",
-    "3.6": "0.5",
-    "4": "2.5",
-    "4.1": "1.5",
-    "4.2": "1",
-}
+QUESTIONS = (
+    *("1.1.1", "1.1.2", "1.2.1", "1.3.1", "1.3.2", "1.3.3", "1.4.1", "1.4.2", "2.1.1"),
+    *("3.1", "3.2", "3.3", "3.4", "3.5", "3.6", "4.1", "4.2"),
+)
 CODE = {
     "3.1": ["GraphConvolution"],
     "3.2": ["GCN"],
@@ -162,14 +145,6 @@ def test_builds_without_warnings(built):
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
-def test_every_question_has_its_heading_and_marks(built, question):
-    _, pdf, _ = built
-    heading = rf"{re.escape(question)} \D.* \[{re.escape(QUESTIONS[question])} pts?\]"
-    titles = [mark.get_title() for mark in pdf.get_toc()]
-    assert len([title for title in titles if re.fullmatch(heading, title)]) == 1, titles
-
-
-@pytest.mark.parametrize("question", [name for name in QUESTIONS if "." in name])
 def test_every_question_has_its_answer(built, question):
     notebooks, pdf, _ = built
     (text,) = [t for title, t in sections(pdf).items() if title.startswith(f"{question} ")]
@@ -188,20 +163,6 @@ def test_every_question_has_its_answer(built, question):
         expected += [line for line in code if not fill.MARKER.match(line)]
     for line in expected:
         assert tight(line) in text, line
-
-
-def test_answers_come_early_and_first(built):
-    _, pdf, _ = built
-    pages = {mark.get_title(): mark.get_dest().get_index() for mark in pdf.get_toc()}
-    (appendix,) = [page for title, page in pages.items() if title.startswith("A ")]
-    assert appendix <= 14
-
-
-def test_sections_have_the_names_that_the_handout_asks_for(built):
-    _, pdf, _ = built
-    titles = " | ".join(mark.get_title() for mark in pdf.get_toc())
-    assert "3 Graph Convolution Networks" in titles
-    assert "4 U-Nets" in titles
 
 
 def test_flowers_are_shown_if_they_are_there(built):
@@ -259,17 +220,6 @@ def test_what_is_missing_stops_the_build(tmp_path, fault):
     notebooks = copy_notebooks(tmp_path / "notebooks", FAULTS[fault])
     with pytest.raises((ValueError, jinja2.UndefinedError)):
         fill.fill_report(notebooks, tmp_path / "output")
-
-
-def test_an_undefined_number_stops_the_build():
-    template = fill.environment(Notebooks(ROOT)).from_string(r"\VAR{no_such_number}")
-    with pytest.raises(jinja2.UndefinedError, match="no_such_number"):
-        template.render()
-
-
-def test_a_missing_plateau_stops_the_build(tmp_path):
-    with pytest.raises(FileNotFoundError, match="make plateau"):
-        fill.fill_report(ROOT, tmp_path, plateau=tmp_path / "plateau.json")
 
 
 # --- what is stored --------------------------------------------------------------------------

@@ -1,6 +1,5 @@
 """The commands of the Makefile, tried in a small copy of the project with tiny notebooks."""
 
-import ast
 import os
 import re
 import shutil
@@ -342,59 +341,3 @@ def test_no_photograph_can_be_committed(tmp_path):
     assert {"data/README.md", "data/nuclei.zip"} < set(added)
     for name in added:
         assert re.fullmatch(r"data/(README|cora|nuclei|planetoid_split)\.\w+", name)
-
-
-# packages whose module has another name
-MODULES = {
-    "pillow": "PIL",
-    "pypandoc_binary": "pypandoc",
-    "segmentation-models-pytorch": "segmentation_models_pytorch",
-}
-WITH_JUPYTER = {"IPython", "nbclient", "nbconvert", "nbformat"}
-
-
-def required(*files):
-    """Modules of the packages that these requirement files name."""
-    lines = [line for file in files for line in (ROOT / file).read_text("utf-8").splitlines()]
-    names = [re.match(r"[\w-]+", line)[0] for line in lines if re.match(r"\w", line)]
-    return {MODULES.get(name, name) for name in names} | WITH_JUPYTER
-
-
-def imported(sources):
-    """Modules that these sources import, without Python's own and the project's."""
-    own = {path.stem for folder in ("tests", "written", ".ci") for path in python_files(folder)}
-    found = set()
-    for source in sources:
-        for node in ast.walk(ast.parse(source)):
-            if isinstance(node, ast.Import):
-                found |= {alias.name.split(".")[0] for alias in node.names}
-            elif isinstance(node, ast.ImportFrom):
-                found.add(node.module.split(".")[0])
-    return found - own - sys.stdlib_module_names
-
-
-def python_files(folder):
-    return list((ROOT / folder).rglob("*.py"))
-
-
-def sources_of(*folders):
-    return [path.read_text("utf-8") for folder in folders for path in python_files(folder)]
-
-
-def test_requirements_name_what_the_notebooks_import():
-    sources = []
-    for name in NOTEBOOKS:
-        for cell in nbformat.read(ROOT / name, as_version=4).cells:
-            if cell.cell_type == "code":
-                sources.append(re.sub(r"(?m)^(\s*)[%!].*", r"\1pass", cell.source))
-    assert imported(sources) <= required("requirements.txt")
-
-
-def test_make_installs_what_the_report_imports():
-    files = ("requirements.txt", "written/requirements.txt")
-    assert imported(sources_of("written", ".ci")) <= required(*files)
-
-
-def test_make_test_installs_what_the_tests_import():
-    files = ("requirements.txt", "written/requirements.txt", "tests/requirements.txt")
-    assert imported(sources_of("tests")) <= required(*files)

@@ -1,6 +1,5 @@
 """Reading, splitting and augmenting the images of the U-Net notebook."""
 
-import gzip
 import io
 import subprocess
 import zipfile
@@ -25,10 +24,6 @@ def png(pixels):
 TRIMAP = png(
     [[(128, 0, 0)] * 3 + [(0, 0, 0)] * 3 + [(128, 128, 0)] * 3 + [(0, 0, 128)] * 3] * 12
 )
-
-
-def flip_bit(content, place):
-    return content[:place] + bytes([content[place] ^ 16]) + content[place + 1 :]
 
 
 @pytest.fixture(scope="module")
@@ -80,15 +75,13 @@ def test_of_ten_labeled_photographs_of_a_species_seven_train_one_validates_two_t
 
 
 @pytest.mark.parametrize("which", [0, 1])
-@pytest.mark.parametrize("damage", ["cut", "changed", "empty", "not a tar"])
+@pytest.mark.parametrize("damage", ["cut", "a page of the web"])
 def test_damaged_archive_of_flowers_is_named(unet, archives, tmp_path, which, damage):
     paths = list(archives)
     whole = paths[which].read_bytes()
-    half = len(whole) // 2
-    contents = {"cut": whole[:half], "changed": flip_bit(whole, half), "empty": b""}
-    contents["not a tar"] = gzip.compress(b"a page of the web")
+    content = whole[: len(whole) // 2] if damage == "cut" else damage.encode()
     paths[which] = tmp_path / paths[which].name
-    paths[which].write_bytes(contents[damage])
+    paths[which].write_bytes(content)
     with pytest.raises(ValueError, match=paths[which].name):
         unet.read_flowers(*paths, 4, CPU)
 
@@ -117,15 +110,6 @@ def test_real_flowers_have_their_known_shares(unet):
 def read_png(member):
     with zipfile.ZipFile(NUCLEI) as file:
         return np.asarray(Image.open(io.BytesIO(file.read(f"cellunet/data/{member}"))))
-
-
-@pytest.mark.parametrize(
-    ("number", "shares"), [(0, [0.882, 0.019, 0.099]), (1, [0.935, 0.010, 0.056])]
-)
-def test_fields_have_their_known_shares_of_classes(fields, number, shares):
-    labels = fields[number][1]
-    found = labels.flatten().long().bincount() / labels.numel()
-    assert found.tolist() == pytest.approx(shares, abs=6e-4)
 
 
 @pytest.mark.parametrize("number", [0, 1])
@@ -157,15 +141,9 @@ def test_training_validation_and_test_tiles_do_not_overlap(unet):
         assert len(found) == len(expected[part])
 
 
-@pytest.mark.parametrize("damage", ["cut", "changed", "other files"])
-def test_damaged_archive_of_nuclei_is_named(unet, tmp_path, damage):
+def test_damaged_archive_of_nuclei_is_named(unet, tmp_path):
     path = tmp_path / "nuclei.zip"
-    whole = NUCLEI.read_bytes()
-    contents = {"cut": whole[:-5000], "changed": flip_bit(whole, 10_000), "other files": b""}
-    path.write_bytes(contents[damage])
-    if damage == "other files":
-        with zipfile.ZipFile(path, "w") as file:
-            file.writestr("cellunet/__init__.py", b"")
+    path.write_bytes(NUCLEI.read_bytes()[:-5000])
     with pytest.raises(ValueError, match=r"nuclei\.zip"):
         unet.read_field(path, 0)
 

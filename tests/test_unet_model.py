@@ -79,27 +79,6 @@ def test_forward_is_what_one_computes_by_hand(networks, variant):
     torch.testing.assert_close(model(x), expected)
 
 
-@pytest.mark.parametrize(("channels", "classes", "width"), [(1, 3, 4), (3, 21, 16)])
-@VARIANTS
-def test_number_of_parameters_follows_the_formula(
-    unet, networks, variant, channels, classes, width
-):
-    def twice(i, middle, o):  # two 3x3 convolutions without bias, each with its norm
-        return 9 * i * middle + 2 * middle + 9 * middle * o + 2 * o
-
-    count = twice(channels, width, width) + width * classes + classes
-    for w in (width, 2 * width, 4 * width, 8 * width):
-        count += twice(w, 2 * w, 2 * w)  # down
-        count += 4 * 2 * w * w + w  # transposed convolution with bias
-        if variant == "with skips":
-            count += twice(2 * w, w, w)
-        elif variant == "without skips":
-            count += twice(w, w, w)
-        else:
-            count += twice(w, 3 * w // 2, w)
-    assert unet.count_parameters(networks[variant](channels, classes, width)) == count
-
-
 def test_equal_size_has_as_many_convolution_weights_as_with_skips(networks):
     counts = {}
     for variant, network in networks.items():

@@ -139,19 +139,19 @@ def digest(folder: Path) -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
 
 
-def fill_report(folder: Path, output: Path, plateau: Path = WRITTEN / "plateau.json") -> None:
+def fill_report(folder: Path, output: Path) -> None:
     """Write to ``output`` the LaTeX of the report on the notebooks in ``folder``."""
     notebooks = Notebooks(folder)
-    if not plateau.exists():
-        raise FileNotFoundError(f"{plateau} is missing; `make plateau` makes it")
+    plateau = json.loads((WRITTEN / "plateau.json").read_text("utf-8"))
 
     def figure(tag: str) -> str:
+        """Write a figure beside the LaTeX; return its name."""
         (output / f"{tag}.pdf").write_bytes(notebooks.figure(tag))
         return tag
 
     templates = environment(notebooks)
     templates.globals |= {
-        "plateau": pd.DataFrame(json.loads(plateau.read_text("utf-8"))),
+        "plateau": pd.DataFrame(plateau),
         "figure": figure,
         "digest": digest(folder),
     }

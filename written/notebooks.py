@@ -54,10 +54,12 @@ class Notebooks:
         """What a training printed: the first lines, the last epochs, and what follows them."""
         texts = [o.text for o in self.cell(tag).outputs if o.output_type == "stream"]
         lines = [line for line in "".join(texts).splitlines() if line.strip()]
-        numbers = [k for k, line in enumerate(lines) if re.match(r"\s*epoch\b", line, re.I)]
-        if len(numbers) < epochs:
-            raise ValueError(f"{tag} shows {len(numbers)} epochs; there must be {epochs}")
-        return "\n".join(lines[: numbers[0]] + lines[numbers[-epochs] :])
+        rows = [k for k, line in enumerate(lines) if re.match(r"\s*epoch\b", line, re.I)]
+        if len(rows) < epochs:
+            raise ValueError(f"{tag} shows {len(rows)} epochs; there must be {epochs}")
+        before = lines[: rows[0]]
+        last = lines[rows[-epochs] :]
+        return "\n".join(before + last)
 
     def code(self, name: str) -> str:
         """The source of a class or function in the cells tagged ``definitions``."""

@@ -27,7 +27,8 @@ BATCH_SIZE = {"flowers": 8, "nuclei 0 to 1": 2, "nuclei 1 to 0": 2}
 
 def load_notebook() -> ModuleType:
     """Execute the cells of the notebook that are tagged ``definitions``."""
-    module = ModuleType("__main__")  # joblib sends functions of this module as code
+    # joblib sends the functions of __main__ as code; workers cannot import a notebook.
+    module = ModuleType("__main__")
     for cell in nbformat.read(NOTEBOOK, as_version=4).cells:
         if "definitions" in cell.metadata.get("tags", []):
             exec(cell.source, module.__dict__)
@@ -36,15 +37,23 @@ def load_notebook() -> ModuleType:
 
 def doubled_leads(unet, datasets, seeds, workers, width=WIDTH, epochs=EPOCHS) -> list[dict]:
     """Train with and without skips for twice the epochs; return the records to store."""
-    networks = {"with skips": unet.with_skips, "without skips": unet.without_skips}
+    builders = {"with skips": unet.with_skips, "without skips": unet.without_skips}
     runs, settings = [], []
     for name, data in datasets.items():
-        for variant, network in networks.items():
+        for variant, build in builders.items():
             for seed in range(seeds):
-                setting = {"network": network, "data": data, "width": width, "seed": seed}
-                setting |= {"epochs": 2 * epochs[name], "batch_size": BATCH_SIZE[name]}
                 runs.append({"dataset": name, "variant": variant, "seed": seed})
-                settings.append({**setting, "lr": LR})
+                settings.append(
+                    {
+                        "build": build,
+                        "data": data,
+                        "width": width,
+                        "seed": seed,
+                        "epochs": 2 * epochs[name],
+                        "batch_size": BATCH_SIZE[name],
+                        "lr": LR,
+                    }
+                )
     tables = []
     results = unet.run_parallel(unet.train_and_score, settings, workers)
     for run, result in zip(runs, results, strict=True):
@@ -54,9 +63,9 @@ def doubled_leads(unet, datasets, seeds, workers, width=WIDTH, epochs=EPOCHS) ->
     records = []
     for name in datasets:
         for length in (epochs[name], 2 * epochs[name]):
-            with_skips, without_skips = (means[name, length, v] for v in networks)
+            lead = means[name, length, "with skips"] - means[name, length, "without skips"]
             record = {"dataset": name, "epochs": length, "seeds": seeds}
-            records.append({**record, "lead": round(float(with_skips - without_skips), 5)})
+            records.append({**record, "lead": round(float(lead), 5)})
     return records
 
 

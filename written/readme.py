@@ -22,10 +22,10 @@ def results(folder: Path) -> str:
     return template.render().replace("$-$", "−")
 
 
-def refresh(text: str, results: str) -> str:
+def refresh(text: str, table: str) -> str:
     """The README with these results between its two marks."""
     pattern = r"(<!-- results -->\n).*(<!-- /results -->)"
-    new, count = re.subn(pattern, lambda m: f"{m[1]}\n{results}\n{m[2]}", text, flags=re.S)
+    new, count = re.subn(pattern, lambda m: f"{m[1]}\n{table}\n{m[2]}", text, flags=re.S)
     if count != 1:
         raise ValueError("README.md must have <!-- results --> and <!-- /results -->")
     return new

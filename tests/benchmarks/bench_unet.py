@@ -49,7 +49,7 @@ def notebook_step(model, batch):
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.001)
 
     def step():
-        with unet.autocast(device):
+        with unet.fast_autocast(device):
             logits = model(x)
         loss = F.cross_entropy(logits.float(), y)
         optimizer.zero_grad()

@@ -96,10 +96,8 @@ def test_error_inside_the_window_is_within_its_bound(k, beta, rng):
 @pytest.mark.parametrize(("beta", "B"), [(1, -1), (1, 5), (10, 12), (100, 40)])
 def test_weight_outside_the_window_is_within_its_bounds(k, beta, B, rng):
     n, x_max = 20, 1.3
-    layer, distance = (
-        claims.max_pool_layer(k, beta, B),
-        abs(np.subtract.outer(range(n), range(n))),
-    )
+    layer = claims.max_pool_layer(k, beta, B)
+    distance = abs(np.subtract.outer(range(n), range(n)))
     for x in window_inputs(rng, n, x_max):
         weight = (layer.weights(x) * (distance > k)).sum(1)
         for i in range(k, n - k):
