@@ -80,7 +80,8 @@ say-run:
 say-plateau:
 	@echo "make plateau: the U-Nets for twice as many epochs (20 minutes)"
 say-colab:
-	@echo "make colab: environment build/colab (once), both notebooks with few seeds (10 minutes)"
+	@echo "make colab: environment build/colab (once: 2 minutes), both notebooks with few seeds" \
+	    "and epochs (3 minutes)"
 
 .venv/ready: requirements.txt written/requirements.txt
 	@exec $(RUN) sh .ci/venv.sh .venv -r requirements.txt -r written/requirements.txt
