@@ -86,7 +86,7 @@ def draw_gradients(rng):
         chain.plot(depths, gradients, label=label, **style)
     chain.set(yscale="log", xlabel="layers $n$", ylabel=r"$|\partial f/\partial x|$")
     chain.set_xticks([1, 5, 10, 15, 20])
-    chain.set_title("ReLU chain: the weights decide")
+    chain.set_title("ReLU chain: weights matter")
     chain.set_ylim(top=1e12)
     chain.legend(loc="upper left")
 
